@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: MIT
+# tfqd - build, check, install. `make help` lists the targets, V=1 shows the commands.
+#
+# All output goes below build/; each flavour has a folder there, so they never mix:
+#   make check SAN=address,undefined      make check COV=1
+# A part of the tests:
+#   make check FILTER=unit/test_config
+
+VERSION := 0.1.0
+
+# --- where things are installed ------------------------------------------------------
+
+PREFIX     ?= /usr
+BINDIR     ?= $(PREFIX)/bin
+SBINDIR    ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/tfqd
+MANDIR     ?= $(PREFIX)/share/man
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+SYSCONFDIR ?= /etc
+
+# --- how things are built ------------------------------------------------------------
+
+comma := ,
+BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)
+
+PKG_CONFIG ?= pkg-config
+PKGS       := libsystemd libcurl libcrypto inih jansson expat
+# Asked once, and only when first needed: `make deps` may have to install them before.
+PKG_CFLAGS  = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS    = $(shell $(PKG_CONFIG) --libs $(PKGS))
+CHECK_LIBS  = $(shell $(PKG_CONFIG) --libs check)
+
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wcast-align=strict -Wcast-qual -Wconversion -Wdate-time \
+        -Wdouble-promotion -Wduplicated-branches -Wduplicated-cond -Wfloat-equal \
+        -Wformat=2 -Wformat-signedness -Wimplicit-fallthrough=5 -Wjump-misses-init \
+        -Wlogical-op -Wmissing-declarations -Wmissing-prototypes -Wnull-dereference \
+        -Wold-style-definition -Wpointer-arith -Wredundant-decls -Wshadow \
+        -Wstrict-prototypes -Wundef -Wvla -Wwrite-strings \
+        -Werror=format-security -Werror=implicit-function-declaration \
+        -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=return-type
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-common -fPIE
+# Off where a tool watches: zeroed stack variables would hide what it looks for.
+ifeq ($(SAN)$(COV),)
+HARDEN += -ftrivial-auto-var-init=zero -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+endif
+
+ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' \
+              -I. $(PKG_CFLAGS) $(WARN) $(if $(WERROR),-Werror) $(HARDEN) $(CPPFLAGS) $(CFLAGS) $(FLAVOUR)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(FLAVOUR) $(LDFLAGS)
+FLAVOUR     = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+              $(if $(COV),--coverage -O0)
+
+Q := $(if $(V),,@)
+
+# --- what is built -------------------------------------------------------------------
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
+COMMON := $(call objects,common/*.c)
+DAEMON := $(call objects,daemon/*.c daemon/aws/*.c daemon/lock/*.c)
+RUNNER := $(call objects,runner/*.c)
+CLIENT := $(call objects,client/*.c)
+UNIT   := $(call objects,tests/unit/test_*.c)
+TESTS  := $(UNIT:.o=)
+TESTED := $(BUILD)/tested.a
+PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner
+SOURCES := $(wildcard common/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] client/*.[ch] tests/*/*.[ch])
+PRODUCT := $(filter-out tests/%,$(filter %.c,$(SOURCES)))
+
+.PHONY: all
+all: $(PROGRAMS) ## Build tfqd, tfq and tfq-runner below build/
+
+$(BUILD)/tfqd: $(DAEMON) $(COMMON)
+$(BUILD)/tfq: $(CLIENT) $(COMMON)
+$(BUILD)/tfq-runner: $(RUNNER) $(COMMON)
+$(TESTS): %: %.o $(TESTED)
+$(TESTED): $(COMMON) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(CLIENT))
+$(TESTS): PKG_LIBS += $(CHECK_LIBS)
+
+$(PROGRAMS) $(TESTS):
+	@echo "  LD      $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# An archive, so that a test can put its own function in place of the real one.
+$(TESTED):
+	@rm -f $@
+	@echo "  AR      $@"
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The flags are a prerequisite too: what they built is rebuilt when they change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
+	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
+
+-include $(patsubst %.o,%.d,$(COMMON) $(DAEMON) $(RUNNER) $(CLIENT) $(UNIT))
+
+# --- what it needs -------------------------------------------------------------------
+
+BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
+                  libinih-dev libjansson-dev libexpat1-dev check python3
+LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
+
+.PHONY: deps
+deps: ## Install the Debian packages that the build needs, if one is missing
+	$(Q).ci/deps $(BUILD_PACKAGES)
+
+.PHONY: lintdeps
+lintdeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
+
+# For these goals the packages come before the first compiler; `make all` never needs root.
+ifneq ($(filter check demo bench,$(MAKECMDGOALS)),)
+$(BUILD)/flags: | deps
+endif
+
+# --- checks --------------------------------------------------------------------------
+
+.PHONY: check
+check: deps $(PROGRAMS) $(TESTS) ## Run all tests (FILTER=part of a path runs some of them)
+	$(Q)python3 tests/run $(BUILD) '$(FILTER)'
+
+.PHONY: demo
+demo: deps $(PROGRAMS) ## Show what it does, against a store on this machine
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/demo/demo.py
+
+.PHONY: bench
+bench: deps $(PROGRAMS) ## Measure it beside what people use today
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
+
+.PHONY: coverage
+coverage: ## Measure what the tests cover (with gcovr: build/coverage/index.html)
+	$(Q)rm -f $$(find build/coverage -name '*.gcda' 2>/dev/null)
+	$(Q)$(MAKE) --no-print-directory check COV=1
+	$(Q)if command -v gcovr >/dev/null; then \
+	 gcovr --filter common/ --filter daemon/ --filter runner/ --filter client/ --print-summary \
+	  --html-details build/coverage/index.html build/coverage; \
+	else \
+	 echo "Lines covered, by gcov (install gcovr for a report that shows them):"; \
+	 find build/coverage -name '*.gcda' -not -path '*/tests/*' -exec gcov -n {} + 2>/dev/null | \
+	  awk -F"'" '/^File/ { file = $$2 } \
+	   /^Lines executed/ { sub(/.*:/, ""); if (file ~ /^[a-z].*\.c$$/) print "  " file ": " $$0; file = "" }' | \
+	  sort; \
+	fi
+
+# --- lint ----------------------------------------------------------------------------
+
+LINTS := format tidy cppcheck analyzer shell man units spell license layers
+CORES  = $(eval CORES := $$(shell nproc))$(CORES)
+LINT_FLAGS = -std=gnu17 -D_GNU_SOURCE -DVERSION='""' -DLIBEXECDIR='""' -I.
+WITH_SPDX  = find Makefile .ci common daemon runner client tests units conf man -type f \
+             ! -name '*.pyc' ! -name '*.json' ! -path '*/data/*' ! -path '*/corpus/*'
+
+.PHONY: lint
+lint: lintdeps ## Run every check that runs nothing of ours
+	$(Q)$(MAKE) --no-print-directory --keep-going $(LINTS:%=lint-%)
+	@echo "lint: nothing found"
+
+.PHONY: $(LINTS:%=lint-%)
+lint-format:
+	@echo "  LINT    clang-format"
+	$(Q)clang-format --dry-run --Werror $(SOURCES)
+
+lint-tidy:
+	@echo "  LINT    clang-tidy"
+	@mkdir -p $(BUILD)
+	$(Q)printf '%s\n' $(filter %.c,$(SOURCES)) | \
+	 xargs -P $(CORES) -I{} clang-tidy --quiet {} -- $(LINT_FLAGS) $(PKG_CFLAGS) \
+	  2>$(BUILD)/tidy.err || { grep -v 'warnings* generated' $(BUILD)/tidy.err >&2; exit 1; }
+
+# cppcheck reads no system headers; it needs these two for their macros. What it takes for
+# leaks (it knows no cleanup attributes) is left to the analyzer; of threads we have one.
+MACROS = $(shell $(CC) -M -include sys/queue.h -include jansson.h -x c /dev/null | \
+           grep -oE '/[^ ]*/(queue|jansson)\.h')
+CPPCHECK_OFF := memleak resourceLeak readdirCalled getpwuidCalled getgrnamCalled getgrgidCalled \
+                getpwnamCalled
+
+lint-cppcheck:
+	@echo "  LINT    cppcheck"
+	$(Q)cppcheck -j $(CORES) --quiet --error-exitcode=1 --enable=warning,performance,portability \
+	 --std=c11 --library=posix --inline-suppr $(CPPCHECK_OFF:%=--suppress=%) $(MACROS:%=--include=%) \
+	 $(filter -D% -I%,$(LINT_FLAGS)) $(PRODUCT)
+
+# It is our leak checker. Of what freep() reads by memcpy gcc 12 says that it was never set,
+# although it was (= NULL); clang-tidy looks for that too, and is right.
+lint-analyzer:
+	@echo "  LINT    gcc -fanalyzer"
+	$(Q)printf '%s\n' $(PRODUCT) | \
+	 xargs -P $(CORES) -n 1 $(CC) $(ALL_CFLAGS) -Werror -fanalyzer \
+	  -Wno-analyzer-use-of-uninitialized-value -c -o /dev/null
+
+# A script is what starts with #!/…sh, whatever its name.
+lint-shell:
+	@echo "  LINT    shellcheck"
+	$(Q)find .ci tests -type f -exec awk \
+	 'FNR == 1 { if (/^#!.*[\/ ](ba|da)?sh( |$$)/) print FILENAME; nextfile }' {} + | \
+	 xargs -r shellcheck
+
+lint-man:
+	@echo "  LINT    mandoc"
+	$(Q)mandoc -T lint -W warning $(wildcard man/*.[1-8])
+
+# verify exits 0 on what it warns of, so any other output than this one fails.
+lint-units:
+	@echo "  LINT    systemd-analyze"
+	$(Q)! systemd-analyze verify --man=no units/*.service units/*.socket 2>&1 | \
+	 grep -v 'is not executable'
+
+lint-spell:
+	@echo "  LINT    codespell"
+	$(Q)codespell -L nd,2st --skip '*.pyc,*.json' $(wildcard common daemon runner client units conf man tests README.md)
+
+lint-license:
+	@echo "  LINT    SPDX lines"
+	$(Q)! $(WITH_SPDX) -exec awk 'FNR == 1 { if (seen == 0 && file) print file; file = FILENAME; seen = 0 } \
+	 FNR <= 3 && /SPDX-License-Identifier: / { seen = 1 } \
+	 END { if (seen == 0 && file) print file }' {} + | sed 's/$$/: no SPDX-License-Identifier in its first three lines/' | grep .
+
+# Includes point one way: common knows no program, no program another, and the pure
+# modules know no loop, no network and no clock.
+PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
+          daemon/access daemon/lock/lease daemon/lock/lockinfo common/tfargs common/parse common/frame, \
+          $(m).c $(m).h))
+forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)
+INCLUDE_EDGE := ^\# *include <((systemd|curl|netinet|arpa)/.*|sys/socket\.h|netdb\.h|poll\.h)>
+CALL_EDGE    := \<(clock_gettime|gettimeofday|clock|socket|connect|nanosleep|u?sleep)\(|\<time\((NULL|0|&)
+
+lint-layers:
+	@echo "  LINT    layers"
+	$(Q)$(call forbid,^# *include "(daemon|runner|client)/,$(wildcard common/*.[ch]),common/ knows no program)
+	$(Q)$(call forbid,^# *include "daemon/,$(wildcard client/*.[ch] runner/*.[ch]),not in client/ or runner/)
+	$(Q)$(call forbid,^# *include "(client|runner)/,$(wildcard daemon/*.[ch] daemon/*/*.[ch]),not in daemon/)
+	$(Q)$(call forbid,$(INCLUDE_EDGE),$(PURE),not in a pure module)
+	$(Q)$(call forbid,$(CALL_EDGE),$(PURE),not in a pure module)
+
+.PHONY: format
+format: ## Put the C sources into form
+	clang-format -i $(SOURCES)
+
+# --- install -------------------------------------------------------------------------
+
+MANPAGES := $(wildcard man/*.[1-8])
+man_dir = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))
+
+.PHONY: install
+install: all ## Install, below DESTDIR if that is set
+	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(BUILD)/tfqd
+	install -D -m 0755 -t $(DESTDIR)$(BINDIR) $(BUILD)/tfq
+	install -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR) $(BUILD)/tfq-runner
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) units/tfqd.service units/tfqd.socket
+	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service
+	install -D -m 0644 units/tfqd.sysusers $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/tfqd/tfqd.conf || \
+	 install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/tfqd conf/tfqd.conf
+	$(foreach m,$(MANPAGES),install -D -m 0644 -t $(call man_dir,$(m)) $(m) &&) true
+	@$(if $(DESTDIR),:,echo "To start it: systemd-sysusers && systemctl daemon-reload && systemctl enable --now tfqd.socket")
+
+.PHONY: uninstall
+uninstall: ## Remove what install put there, but for the configuration and the state
+	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq $(DESTDIR)$(LIBEXECDIR)/tfq-runner
+	rm -f $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(UNITDIR)/tfqd.socket
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))
+	-rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build
+
+.PHONY: FORCE
+FORCE:
+.SECONDARY:
+.DELETE_ON_ERROR:

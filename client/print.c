@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/print.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <wchar.h>
+
+#include "common/cleanup.h"
+#include "common/parse.h"
+#include "common/text.h"
+
+#define COLUMNS_MAX 16
+#define GAP         2
+
+void print_error(const char *format, ...)
+{
+	AUTO_FREE char *text = NULL;
+	char clean[2048];
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vasprintf(&text, format, ap);
+	va_end(ap);
+	if (n < 0) {
+		text = NULL;
+		(void)fprintf(stderr, "tfq: out of memory\n");
+		return;
+	}
+	(void)fprintf(stderr, "tfq: %s\n", text_printable(clean, sizeof(clean), text));
+}
+
+const char *print_text(char *buf, size_t size, const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text_printable(buf, size, text ? text : "");
+}
+
+uint64_t print_number(const json_t *object, const char *name)
+{
+	const json_int_t value = json_integer_value(json_object_get(object, name));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec)
+{
+	struct timespec now;
+
+	if (until_usec == 0) {
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		until_usec = (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+	}
+	if (since_usec == 0 || until_usec < since_usec)
+		until_usec = since_usec;
+	until_usec -= since_usec;
+	/* Nobody wants to know the milliseconds of a wait. */
+	return parse_format_usec(buf, until_usec < USEC_PER_SEC
+					      ? until_usec / USEC_PER_MSEC * USEC_PER_MSEC
+					      : until_usec / USEC_PER_SEC * USEC_PER_SEC);
+}
+
+/* --- tables ------------------------------------------------------------------------------------
+ */
+
+struct table {
+	size_t columns, rows;
+	char ***cells;
+	size_t width[COLUMNS_MAX];
+};
+
+/* Columns on a terminal; bytes where the locale cannot tell. */
+static size_t width_of(const char *text)
+{
+	wchar_t wide[1024];
+	const size_t count = mbstowcs(wide, text, 1024);
+	int width;
+
+	if (count == (size_t)-1 || count == 1024)
+		return strlen(text);
+	width = wcswidth(wide, count);
+	return width < 0 ? strlen(text) : (size_t)width;
+}
+
+struct table *table_new(const char *const *titles, size_t columns)
+{
+	struct table *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return NULL;
+	table->columns = columns < COLUMNS_MAX ? columns : COLUMNS_MAX;
+	table_add(table, titles);
+	return table;
+}
+
+static void free_row(char **row, size_t columns)
+{
+	for (size_t i = 0; row && i < columns; i++)
+		free(row[i]);
+	free(row);
+}
+
+void table_add(struct table *table, const char *const *cells)
+{
+	char ***grown, **row;
+
+	if (!table)
+		return;
+	grown = realloc(table->cells, (table->rows + 1) * sizeof(*grown));
+	if (!grown)
+		return;
+	table->cells = grown;
+	row = calloc(table->columns, sizeof(*row));
+	for (size_t i = 0; row && i < table->columns; i++) {
+		row[i] = strdup(cells[i] ? cells[i] : "");
+		if (!row[i]) {
+			free_row(row, table->columns);
+			return;
+		}
+	}
+	if (!row)
+		return;
+	table->cells[table->rows++] = row;
+	for (size_t i = 0; i < table->columns; i++)
+		if (width_of(row[i]) > table->width[i])
+			table->width[i] = width_of(row[i]);
+}
+
+void table_print(struct table *table)
+{
+	if (!table)
+		return;
+	for (size_t i = 0; i < table->rows; i++) {
+		for (size_t k = 0; k < table->columns; k++) {
+			const size_t pad = table->width[k] - width_of(table->cells[i][k]) + GAP;
+
+			(void)printf("%s%*s", table->cells[i][k],
+				     k + 1 < table->columns ? (int)pad : 0, "");
+		}
+		(void)putchar('\n');
+		free_row(table->cells[i], table->columns);
+	}
+	free(table->cells);
+	free(table);
+}

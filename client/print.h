@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Words for people, on stderr, and tables, on stdout. What others wrote is made printable here. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* "tfq: ..." on stderr, one line. */
+void print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A member of @object as text fit for a terminal, in @buf; "" if it is not there. Return: @buf. */
+const char *print_text(char *buf, size_t size, const json_t *object, const char *name);
+
+uint64_t print_number(const json_t *object, const char *name);
+
+/* "14 min": since @since_usec (microseconds since 1970) until @until_usec, or now if that is 0.
+ * @buf: 32 bytes. */
+const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec);
+
+/* Rows of columns, as wide as they need to be. */
+struct table;
+struct table *table_new(const char *const *titles, size_t columns);
+/* @cells: one text per column. Out of memory leaves the row out. */
+void table_add(struct table *table, const char *const *cells);
+/* Print it and free it. */
+void table_print(struct table *table);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/rpc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "client/exits.h"
+#include "client/print.h"
+#include "common/paths.h"
+#include "common/wire.h"
+
+#define ANSWER_TIMEOUT_MS 30000
+
+static int say_unreachable(const char *path, int error)
+{
+	if (error == -EACCES || error == -EPERM) {
+		print_error(
+			"you may not connect to tfqd at %s; ask for membership in the group of that "
+			"socket, and log in again",
+			path);
+		return EXIT_NOT_ALLOWED;
+	}
+	if (error == -ENOENT || error == -ECONNREFUSED)
+		print_error(
+			"tfqd does not run (no answer at %s). Start it with 'systemctl start tfqd', or "
+			"'tfqd' for yourself alone; TFQ_SOCKET names another socket",
+			path);
+	else
+		print_error("cannot connect to tfqd at %s: %s", path, strerror(-error));
+	return EXIT_NO_DAEMON;
+}
+
+int rpc_connect(struct varlink **ret)
+{
+	AUTO_FREE char *path = paths_client_socket();
+	int r;
+
+	if (!path) {
+		print_error("cannot tell where tfqd's socket is: set TFQ_SOCKET");
+		return EXIT_NO_DAEMON;
+	}
+	r = varlink_connect(ret, path);
+	return r < 0 ? say_unreachable(path, r) : 0;
+}
+
+/* clang-format off: a table reads best as a table */
+static const struct {
+	const char *error;
+	int code;
+} codes[] = {
+	{ WIRE_E_BAD_REQUEST, EXIT_USAGE },
+	{ WIRE_E_BAD_STATE, EXIT_BAD_STATE },
+	{ WIRE_E_NOT_ALLOWED, EXIT_NOT_ALLOWED },
+	{ WIRE_E_NO_SUCH_JOB, EXIT_USAGE },
+	{ WIRE_E_NO_SUCH_STATE, EXIT_USAGE },
+	{ WIRE_E_FULL, EXIT_BUSY },
+	{ WIRE_E_BUSY, EXIT_BUSY },
+	{ WIRE_E_STOPPING, EXIT_NO_DAEMON },
+};
+/* clang-format on */
+
+int rpc_check(const json_t *message)
+{
+	const char *error = json_string_value(json_object_get(message, "error"));
+	const char *words = json_string_value(
+		json_object_get(json_object_get(message, "parameters"), "message"));
+
+	if (!error)
+		return 0;
+	print_error("%s", words ? words : error);
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (strcmp(codes[i].error, error) == 0)
+			return codes[i].code;
+	return EXIT_OURS;
+}
+
+int rpc_wait(struct varlink *varlink, json_t **ret, int timeout_ms)
+{
+	for (;;) {
+		struct pollfd pfd = { .fd = varlink_fd(varlink) };
+		int r = varlink_next(varlink, ret);
+
+		if (r != 0)
+			return r;
+		pfd.events = POLLIN | (varlink_events(varlink) & EPOLLOUT ? POLLOUT : 0);
+		r = poll(&pfd, 1, timeout_ms);
+		if (r == 0)
+			return 0;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		r = varlink_flush(varlink);
+		if (r >= 0 && pfd.revents & (POLLIN | POLLHUP | POLLERR))
+			r = varlink_read(varlink);
+		if (r < 0)
+			return r;
+	}
+}
+
+int rpc_call(const char *method, json_t *parameters, json_t **ret)
+{
+	CLEANUP(varlink_freep) struct varlink *varlink = NULL;
+	json_t *call = varlink_call(method, parameters);
+	json_t *answer = NULL;
+	int r;
+
+	r = rpc_connect(&varlink);
+	if (r != 0) {
+		json_decref(call);
+		return r;
+	}
+	r = varlink_send(varlink, call, NULL, 0);
+	json_decref(call);
+	if (r >= 0)
+		r = rpc_wait(varlink, &answer, ANSWER_TIMEOUT_MS);
+	if (r <= 0) {
+		print_error("tfqd did not answer: %s", r == 0 ? "time-out" : strerror(-r));
+		return EXIT_NO_DAEMON;
+	}
+	r = rpc_check(answer);
+	if (r == 0)
+		*ret = json_incref(json_object_get(answer, "parameters"));
+	json_decref(answer);
+	return r;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/waiting.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "client/print.h"
+
+/* 2nd, 3rd, 11th */
+static const char *ordinal(uint64_t n)
+{
+	if (n % 100 >= 11 && n % 100 <= 13)
+		return "th";
+	switch (n % 10) {
+	case 1: return "st";
+	case 2: return "nd";
+	case 3: return "rd";
+	default: return "th";
+	}
+}
+
+/* Who it waits for: a job here, or a holder elsewhere. "" if nobody is known. */
+static void describe_cause(char *buf, size_t size, const json_t *job)
+{
+	const json_t *ahead = json_object_get(job, "ahead"),
+		     *holder = json_object_get(job, "holder");
+	char who[128], command[128], reason[256], time[32], since[64], id[64];
+
+	buf[0] = '\0';
+	if (holder) {
+		(void)snprintf(buf, size, ": locked by %s since %s, lock ID %s%s",
+			       print_text(who, sizeof(who), holder, "who"),
+			       print_text(since, sizeof(since), holder, "since"),
+			       print_text(id, sizeof(id), holder, "id"),
+			       json_is_true(json_object_get(holder, "is_tfqd")) ? " (another tfqd)"
+										: "");
+	} else if (ahead) {
+		const uint64_t started = print_number(ahead, "started");
+
+		(void)print_text(reason, sizeof(reason), ahead, "reason");
+		(void)snprintf(buf, size, ": %s #%" PRIu64 " %s%s%s%s%s%s",
+			       print_text(who, sizeof(who), ahead, "user"),
+			       print_number(ahead, "id"),
+			       print_text(command, sizeof(command), ahead, "command"),
+			       started ? ", " : "", started ? print_duration(time, started, 0) : "",
+			       *reason ? ", \"" : "", reason, *reason ? "\"" : "");
+	}
+}
+
+static void describe(char *buf, size_t size, const json_t *job)
+{
+	const uint64_t position = print_number(job, "position"), of = print_number(job, "of");
+	char state[256], cause[512], message[256];
+
+	describe_cause(cause, sizeof(cause), job);
+	(void)print_text(message, sizeof(message), job, "message");
+	(void)snprintf(buf, size,
+		       "tfq: #%" PRIu64 " queued on %s (%" PRIu64 "%s of %" PRIu64 ")%s%s%s",
+		       print_number(job, "id"), print_text(state, sizeof(state), job, "state"),
+		       position, ordinal(position), of, cause, *message ? "; " : "", message);
+}
+
+/* Is there anything that a person should hear of? Alone, first, and nobody in the way: no. */
+static bool is_worth_it(const json_t *job)
+{
+	return print_number(job, "position") > 1 || json_object_get(job, "holder") ||
+	       json_object_get(job, "ahead") || json_object_get(job, "message");
+}
+
+static unsigned terminal_width(void)
+{
+	struct winsize size;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 8 ? size.ws_col : 80;
+}
+
+void waiting_update(struct waiting *waiting, const json_t *job)
+{
+	char line[sizeof(waiting->last)];
+
+	if (waiting->is_quiet || !is_worth_it(job))
+		return;
+	describe(line, sizeof(line), job);
+	if (strcmp(line, waiting->last) == 0)
+		return;
+	(void)snprintf(waiting->last, sizeof(waiting->last), "%s", line);
+	waiting->has_waited = true;
+	if (!isatty(STDERR_FILENO)) {
+		(void)fprintf(stderr, "%s\n", line);
+		return;
+	}
+	(void)fprintf(stderr, "\r\033[K%.*s", (int)terminal_width() - 1, line);
+	(void)fflush(stderr);
+	waiting->is_drawn = true;
+}
+
+void waiting_clear(struct waiting *waiting)
+{
+	if (!waiting->is_drawn)
+		return;
+	(void)fprintf(stderr, "\r\033[K");
+	(void)fflush(stderr);
+	waiting->is_drawn = false;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Text that somebody else wrote, made fit for a terminal, a log or a lock. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Copy @text to @buf of @size bytes (1 at least), NUL-ended, cut at a character's
+ * end. Control characters (C0, DEL, C1) and line and paragraph separators become
+ * '?', and so does every byte that is no UTF-8. Return: @buf.
+ */
+char *text_printable(char *buf, size_t size, const char *text);
+
+/* Is @text valid UTF-8? */
+bool text_is_utf8(const char *text);
+
+/*
+ * Write the words of @argv as one line of at most @size bytes with the NUL; what
+ * a shell would split or expand is quoted, so that it can be read back. Longer
+ * lines end in "...". Return: @buf.
+ */
+char *text_command(char *buf, size_t size, char *const *argv);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Whose AWS credentials a job's lock is taken with: static and environment ones. Pure. */
+#pragma once
+
+#include "common/backend.h"
+#include "daemon/config.h"
+
+/* All lent: from the backend, the job's environment, or the daemon's. */
+struct credentials {
+	const char *access_key, *secret_key, *token; /* token: NULL if none */
+	const char *source; /* static, for people: "backend block", "environment", "tfqd's
+			       environment" */
+};
+
+/*
+ * Find them in terraform's order: the backend block's own; then, unless the block or the
+ * environment asks for something that this version cannot resolve (a profile, a role, a web
+ * identity), @job_env; then @daemon_env. @mode: credentials = auto|daemon|job.
+ *
+ * Return: 0; or -ENOKEY, and *@ret_why (static) says in words what the credentials come from:
+ * then terraform itself can find them, and takes the lock itself.
+ */
+int credentials_find(struct credentials *ret, const struct backend *backend, char *const *job_env,
+		     char *const *daemon_env, enum config_credentials mode, const char **ret_why);

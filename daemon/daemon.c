@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/daemon.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <systemd/sd-id128.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/paths.h"
+#include "common/text.h"
+#include "common/wire.h"
+#include "daemon/access.h"
+#include "daemon/http.h"
+#include "daemon/listener.h"
+#include "daemon/peer.h"
+#include "daemon/request.h"
+#include "daemon/scheduler.h"
+
+#define PEERS_MAX      20000 /* connections; each waiting tfq has one */
+#define PEERS_PER_USER 12000 /* so that one user cannot keep the others out */
+
+struct daemon {
+	const struct config *config;
+	sd_event *event;
+	struct http *http;
+	struct scheduler *scheduler;
+	struct listener *listener;
+	TAILQ_HEAD(, peer) peers;
+	size_t peer_count;
+	struct access access;
+	struct request_context requests;
+	struct lock_host host;
+	char machine[SD_ID128_STRING_MAX], boot[SD_ID128_STRING_MAX];
+	char hostname[HOST_NAME_MAX + 1];
+	char *jobs_dir, *runner;
+	int socket, state_lock;
+	bool owns_socket;
+};
+
+/* --- peers ------------------------------------------------------------------------------------ */
+
+static void on_message(struct peer *peer, json_t *message)
+{
+	struct daemon *daemon = peer->userdata;
+
+	request_handle(&daemon->requests, peer, message);
+}
+
+static void on_closed(struct peer *peer, int error)
+{
+	struct daemon *daemon = peer->userdata;
+
+	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
+		log_info("Connection of %s (PID %d) broke: %s", peer->owner.name,
+			 (int)peer->owner.pid, strerror(-error));
+	TAILQ_REMOVE(&daemon->peers, peer, link);
+	daemon->peer_count--;
+	request_drop_peer(&daemon->requests, peer);
+	peer_free(peer);
+}
+
+static size_t count_peers(const struct daemon *daemon, uid_t uid)
+{
+	const struct peer *peer;
+	size_t count = 0;
+
+	TAILQ_FOREACH(peer, &daemon->peers, link)
+	count += peer->owner.uid == uid;
+	return count;
+}
+
+static int on_accept(int fd, void *userdata)
+{
+	static const struct peer_callbacks callbacks = { on_message, on_closed };
+	struct daemon *daemon = userdata;
+	struct peer *peer = NULL;
+	int r;
+
+	r = peer_new(&peer, daemon->event, fd, &callbacks, daemon);
+	if (r < 0)
+		return r;
+	TAILQ_INSERT_TAIL(&daemon->peers, peer, link);
+	daemon->peer_count++;
+	if (daemon->peer_count <= PEERS_PER_USER ||
+	    count_peers(daemon, peer->owner.uid) <= PEERS_PER_USER)
+		if (daemon->peer_count <= PEERS_MAX)
+			return 0;
+	peer_send_error(peer, WIRE_E_FULL, "too many connections to tfqd");
+	peer_close(peer);
+	return 0;
+}
+
+/* --- what the scheduler tells --------------------------------------------------------------------
+ */
+
+static void on_changed(const struct job *job, void *userdata)
+{
+	(void)userdata;
+	request_tell_watchers(job);
+}
+
+static void on_counts(void *userdata)
+{
+	struct daemon *daemon = userdata;
+	const struct queue *queue = scheduler_queue(daemon->scheduler);
+
+	(void)sd_notifyf(0,
+			 "STATUS=%s%" PRIu64 " running, %" PRIu64 " waiting, on %" PRIu64
+			 " states.",
+			 scheduler_is_stopping(daemon->scheduler) ? "Stopping: " : "",
+			 queue_active_count(queue), queue_waiting_count(queue),
+			 queue_line_count(queue));
+}
+
+static void on_stopped(void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	(void)sd_event_exit(daemon->event, 0);
+}
+
+/* --- signals
+ * ---------------------------------------------------------------------------------------- */
+
+static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+			  void *userdata)
+{
+	struct daemon *daemon = userdata;
+	const struct queue *queue = scheduler_queue(daemon->scheduler);
+
+	(void)source;
+	(void)info;
+
+	if (scheduler_is_stopping(daemon->scheduler)) {
+		log_warning(
+			0,
+			"Told to stop again: leaving at once. Running jobs go on, and the locks of "
+			"their states stay until somebody removes them");
+		return sd_event_exit(daemon->event, 0);
+	}
+	(void)sd_notify(0, "STOPPING=1");
+	if (queue_active_count(queue) > 0)
+		log_info("Stopping once %" PRIu64
+			 " running jobs have ended and their locks are released; "
+			 "nothing new is started",
+			 queue_active_count(queue));
+	scheduler_stop(daemon->scheduler);
+	return 0;
+}
+
+static int on_hangup_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+			    void *userdata)
+{
+	(void)source;
+	(void)info;
+	(void)userdata;
+
+	log_info("SIGHUP changes nothing: the configuration is read at the start only");
+	return 0;
+}
+
+static int watch_signals(struct daemon *daemon)
+{
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	sigset_t mask;
+	int r;
+
+	(void)sigemptyset(&mask);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		(void)sigaddset(&mask, numbers[i]);
+	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+		return -errno;
+	(void)signal(SIGPIPE, SIG_IGN);
+
+	r = sd_event_add_signal(daemon->event, NULL, SIGTERM, on_stop_signal, daemon);
+	if (r >= 0)
+		r = sd_event_add_signal(daemon->event, NULL, SIGINT, on_stop_signal, daemon);
+	if (r >= 0)
+		r = sd_event_add_signal(daemon->event, NULL, SIGHUP, on_hangup_signal, daemon);
+	return r;
+}
+
+/* --- the socket
+ * ------------------------------------------------------------------------------------- */
+
+static bool is_alive(const struct sockaddr_un *address)
+{
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+			   errno == EAGAIN);
+}
+
+/* Who may connect is the socket's mode; who may do what is access.c's. */
+static int open_to_submitters(const struct daemon *daemon, const char *path)
+{
+	const gid_t group = daemon->access.submitters;
+	mode_t mode = geteuid() == 0 ? 0660 : 0600;
+
+	if (geteuid() == 0 && group == ACCESS_ANYBODY)
+		mode = 0666;
+	else if (geteuid() == 0 && group != ACCESS_DEFAULT && chown(path, 0, group) < 0)
+		return -errno;
+	return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+static int bind_socket(struct daemon *daemon, const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	AUTO_CLOSE int fd = -1;
+	mode_t before;
+	int r;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return log_error(-ENAMETOOLONG,
+				 "The socket's path %s is too long; give a shorter one with "
+				 "--socket",
+				 path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	if (is_alive(&address))
+		return log_error(-EADDRINUSE, "Another tfqd serves %s already", path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return log_error(errno, "Failed to remove the old socket %s: %m", path);
+
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return log_error(errno, "Failed to make a socket: %m");
+	before = umask(0177);
+	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	(void)umask(before);
+	if (r < 0)
+		return log_error(r, "Failed to bind %s: %m", path);
+	r = open_to_submitters(daemon, path);
+	if (r < 0)
+		return log_error(r, "Failed to open %s to the submitters: %m", path);
+	if (listen(fd, SOMAXCONN) < 0)
+		return log_error(errno, "Failed to listen on %s: %m", path);
+	daemon->socket = TAKE_FD(fd);
+	daemon->owns_socket = true;
+	return 0;
+}
+
+/* systemd's socket if it gave us one, else our own. */
+static int open_socket(struct daemon *daemon)
+{
+	const int count = sd_listen_fds(1);
+	int flags;
+
+	if (count < 0)
+		return log_error(count, "Failed to take over the socket from systemd: %m");
+	if (count == 0)
+		return bind_socket(daemon, daemon->config->socket);
+	if (count > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0)
+		return log_error(
+			-EINVAL,
+			"Expected one listening AF_UNIX stream socket from systemd, got %d "
+			"descriptors",
+			count);
+	daemon->socket = SD_LISTEN_FDS_START;
+	flags = fcntl(daemon->socket, F_GETFL);
+	if (flags < 0 || fcntl(daemon->socket, F_SETFL, flags | O_NONBLOCK) < 0)
+		return log_error(errno, "Failed to make systemd's socket non-blocking: %m");
+	return 0;
+}
+
+/* --- making one
+ * --------------------------------------------------------------------------------------- */
+
+static int resolve_group(gid_t *ret, const char *name, const char *key)
+{
+	const struct group *entry;
+
+	*ret = ACCESS_DEFAULT;
+	if (!name)
+		return 0;
+	if (strcmp(name, "*") == 0) {
+		*ret = ACCESS_ANYBODY;
+		return 0;
+	}
+	entry = getgrnam(name);
+	if (!entry)
+		return log_error(-ENOENT,
+				 "[access] %s = %s: there is no such group; make it with: groupadd "
+				 "--system %s",
+				 key, name, name);
+	*ret = entry->gr_gid;
+	return 0;
+}
+
+static int set_access(struct daemon *daemon)
+{
+	int r;
+
+	daemon->access.daemon_uid = geteuid();
+	r = resolve_group(&daemon->access.submitters, daemon->config->submitters, "submitters");
+	if (r >= 0)
+		r = resolve_group(&daemon->access.operators, daemon->config->operators,
+				  "operators");
+	if (r >= 0)
+		r = resolve_group(&daemon->access.viewers, daemon->config->viewers, "viewers");
+	return r;
+}
+
+static int make_dirs(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	AUTO_FREE char *lock_path = NULL;
+	int r;
+
+	r = paths_make_dir(config->runtime_dir, geteuid() == 0 ? 0755 : 0700);
+	if (r < 0)
+		return log_error(
+			r,
+			"Failed to make the runtime directory %s (it must be this user's, and "
+			"writable by nobody else): %m",
+			config->runtime_dir);
+	r = paths_make_dir(config->state_dir, 0700);
+	if (r < 0)
+		return log_error(
+			r,
+			"Failed to make the state directory %s (it must be this user's, and "
+			"writable by nobody else): %m",
+			config->state_dir);
+	if (asprintf(&daemon->jobs_dir, "%s/jobs", config->state_dir) < 0) {
+		daemon->jobs_dir = NULL;
+		return log_oom();
+	}
+	r = paths_make_dir(daemon->jobs_dir, 0700);
+	if (r < 0)
+		return log_error(r, "Failed to make %s: %m", daemon->jobs_dir);
+
+	if (asprintf(&lock_path, "%s/lock", config->state_dir) < 0) {
+		lock_path = NULL;
+		return log_oom();
+	}
+	daemon->state_lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (daemon->state_lock < 0)
+		return log_error(errno, "Failed to open %s: %m", lock_path);
+	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)
+		return log_error(errno,
+				 "Another tfqd uses %s already; give each its own --state-dir",
+				 config->state_dir);
+	return 0;
+}
+
+/* tfq-runner lies beside tfqd where it was built, and in libexec where it was installed. */
+static int find_runner(struct daemon *daemon)
+{
+	char self[PATH_MAX];
+	const ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (len < 0)
+		return log_error(errno, "Failed to read /proc/self/exe: %m");
+	self[len] = '\0';
+	slash = strrchr(self, '/');
+	if (asprintf(&daemon->runner, "%.*s/tfq-runner", (int)(slash - self), self) < 0) {
+		daemon->runner = NULL;
+		return log_oom();
+	}
+	if (access(daemon->runner, X_OK) == 0)
+		return 0;
+	free(daemon->runner);
+	daemon->runner = strdup(LIBEXECDIR "/tfq-runner");
+	if (!daemon->runner)
+		return log_oom();
+	if (access(daemon->runner, X_OK) < 0)
+		return log_error(errno, "Found tfq-runner neither beside tfqd nor as %s: %m",
+				 daemon->runner);
+	return 0;
+}
+
+/* Who we are, as our locks tell other tfqds. Lease 0: this version stops no child, so nobody may
+ * take over. */
+static void set_host(struct daemon *daemon)
+{
+	char name[HOST_NAME_MAX + 1] = "localhost";
+	sd_id128_t id;
+
+	if (gethostname(name, sizeof(name) - 1) < 0)
+		(void)snprintf(name, sizeof(name), "localhost");
+	(void)text_printable(daemon->hostname, sizeof(daemon->hostname), name);
+	if (sd_id128_get_machine(&id) >= 0)
+		(void)sd_id128_to_string(id, daemon->machine);
+	if (sd_id128_get_boot(&id) >= 0)
+		(void)sd_id128_to_string(id, daemon->boot);
+	daemon->host = (struct lock_host){ .machine = daemon->machine,
+					   .boot = daemon->boot,
+					   .lease_sec = 0 };
+}
+
+/* Each waiting client is a descriptor. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int make_parts(struct daemon *daemon, char *const *env)
+{
+	static const struct scheduler_callbacks callbacks = { on_changed, on_counts, on_stopped };
+	int r;
+
+	r = http_new(&daemon->http, daemon->event);
+	if (r < 0)
+		return log_error(r, "Failed to set up libcurl: %m");
+	r = scheduler_new(&daemon->scheduler,
+			  &(struct scheduler_setup){
+				  .event = daemon->event,
+				  .http = daemon->http,
+				  .config = daemon->config,
+				  .host = &daemon->host,
+				  .hostname = daemon->hostname,
+				  .jobs_dir = daemon->jobs_dir,
+				  .runner = daemon->runner,
+				  .socket = daemon->config->socket,
+				  .env = env,
+			  },
+			  &callbacks, daemon);
+	if (r < 0)
+		return log_error(r, "Failed to set up the queue: %m");
+	daemon->requests = (struct request_context){
+		.scheduler = daemon->scheduler,
+		.config = daemon->config,
+		.access = &daemon->access,
+		.env = env,
+		.hostname = daemon->hostname,
+	};
+	r = open_socket(daemon);
+	if (r < 0)
+		return r;
+	r = listener_new(&daemon->listener, daemon->event, daemon->socket, on_accept, daemon);
+	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
+}
+
+int daemon_new(struct daemon **ret, const struct config *config, char *const *env)
+{
+	CLEANUP(daemon_freep) struct daemon *daemon = NULL;
+	int r;
+
+	daemon = calloc(1, sizeof(*daemon));
+	if (!daemon)
+		return log_oom();
+	daemon->config = config;
+	daemon->socket = daemon->state_lock = -1;
+	TAILQ_INIT(&daemon->peers);
+	raise_limits();
+	set_host(daemon);
+
+	r = set_access(daemon);
+	if (r >= 0)
+		r = make_dirs(daemon);
+	if (r >= 0)
+		r = find_runner(daemon);
+	if (r < 0)
+		return r;
+	r = sd_event_default(&daemon->event);
+	if (r >= 0)
+		r = watch_signals(daemon); /* before libcurl: its resolver has threads */
+	if (r >= 0)
+		r = sd_event_set_watchdog(daemon->event, true);
+	if (r < 0)
+		return log_error(r, "Failed to set up the event loop: %m");
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return log_error(-EIO, "Failed to initialise libcurl");
+	r = make_parts(daemon, env);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(daemon);
+	return 0;
+}
+
+struct daemon *daemon_free(struct daemon *daemon)
+{
+	struct peer *peer;
+
+	if (!daemon)
+		return NULL;
+
+	while ((peer = TAILQ_FIRST(&daemon->peers))) {
+		TAILQ_REMOVE(&daemon->peers, peer, link);
+		peer->runs = NULL; /* the runner goes on without us */
+		if (daemon->scheduler)
+			request_drop_peer(&daemon->requests, peer);
+		peer_free(peer);
+	}
+	listener_free(daemon->listener);
+	if (daemon->owns_socket)
+		(void)unlink(daemon->config->socket);
+	if (daemon->socket >= 0)
+		(void)close(daemon->socket);
+	scheduler_free(daemon->scheduler);
+	http_free(daemon->http);
+	sd_event_unref(daemon->event);
+	if (daemon->state_lock >= 0)
+		(void)close(daemon->state_lock);
+	free(daemon->jobs_dir);
+	free(daemon->runner);
+	free(daemon);
+	return NULL;
+}
+
+int daemon_run(struct daemon *daemon)
+{
+	int r;
+
+	log_info("tfqd %s serves %s", VERSION, daemon->config->socket);
+	(void)sd_notify(0, "READY=1\nSTATUS=Nothing is queued.");
+	r = sd_event_loop(daemon->event);
+	return r < 0 ? log_error(r, "Event loop failed: %m") : 0;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/job.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/tfargs.h"
+
+int job_new(struct job **ret)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return -ENOMEM;
+	job->priority = JOB_NORMAL;
+	job->attach_fd = job->stdin_fd = -1;
+	job->exit_code = -1;
+	job->handover_usec = UINT64_MAX;
+	TAILQ_INIT(&job->watches);
+	*ret = job;
+	return 0;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+void job_forget_secrets(struct job *job)
+{
+	for (char **variable = job->env; variable && *variable; variable++)
+		explicit_bzero(*variable, strlen(*variable));
+	job->env = tfargs_strv_free(job->env);
+	close_fd(&job->attach_fd);
+	close_fd(&job->stdin_fd);
+}
+
+struct job *job_free(struct job *job)
+{
+	if (!job)
+		return NULL;
+
+	assert(TAILQ_EMPTY(&job->watches));
+
+	job_forget_secrets(job);
+	tfargs_strv_free(job->argv);
+	backend_free(job->backend);
+	free(job->owner.groups);
+	free(job->owner.name);
+	free(job->directory);
+	free(job->state_directory);
+	free(job->client);
+	free(job->command);
+	free(job->label);
+	free(job->reason);
+	free(job->message);
+	free(job);
+	return NULL;
+}
+
+bool job_is_locked_by_us(const struct job *job)
+{
+	return !job->why_child;
+}
+
+void job_set_message(struct job *job, const char *format, ...)
+{
+	char *message = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	if (vasprintf(&message, format, ap) < 0)
+		message = NULL;
+	va_end(ap);
+	free(job->message);
+	job->message = message;
+}
+
+static const char *const priorities[JOB_PRIORITY_COUNT] = {
+	[JOB_HIGH] = "high",
+	[JOB_NORMAL] = "normal",
+	[JOB_LOW] = "low",
+};
+
+const char *job_priority_name(enum job_priority priority)
+{
+	assert(priority < JOB_PRIORITY_COUNT);
+	return priorities[priority];
+}
+
+int job_priority_parse(enum job_priority *ret, const char *name)
+{
+	for (int i = 0; i < JOB_PRIORITY_COUNT; i++) {
+		if (strcmp(name, priorities[i]) == 0) {
+			*ret = (enum job_priority)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* A job: one terraform command that somebody asked for. Plain data; what happens to it is the
+ * scheduler's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "common/backend.h"
+#include "common/cleanup.h"
+#include "daemon/job_fsm.h"
+
+struct line;
+struct peer;
+
+enum job_priority { JOB_HIGH, JOB_NORMAL, JOB_LOW, JOB_PRIORITY_COUNT };
+
+/* Who asked, as the kernel says. */
+struct job_owner {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups; /* supplementary */
+	size_t group_count;
+	char *name; /* login name, or the uid in digits */
+};
+
+/* Strings are the job's own; NULL where optional. Times are microseconds since 1970, 0 if not yet.
+ */
+struct job {
+	uint64_t id;
+	enum job_status status;
+	enum job_priority priority;
+	struct job_owner owner;
+
+	/* what is to be run */
+	char **argv;           /* as typed after "tfq", without tfq's own options */
+	char **env;            /* secrets: only ever in memory */
+	char *directory;       /* where it was typed */
+	char *state_directory; /* where terraform runs, after -chdir */
+	char *client;          /* path of the tfq that asked: never to be taken for terraform */
+	char *command;         /* argv for people: printable, bounded */
+	char *label, *reason;  /* printable; NULL: none */
+	mode_t umask;
+	struct backend *backend;
+	const char *operation; /* static */
+	const char *why_child; /* static: why terraform locks for itself; NULL: tfqd does */
+	bool is_state_known; /* the state object is there, so terraform makes no lock of its own */
+	bool no_wait;
+
+	/* descriptors that wait for the runner; -1 if none */
+	int attach_fd, stdin_fd;
+
+	/* its run */
+	pid_t runner_pid;    /* 0: none */
+	struct peer *runner; /* NULL: not connected */
+	bool is_runner_ready;
+	pid_t pid; /* of terraform */
+	uint64_t submitted_usec, started_usec, ended_usec;
+	uint64_t handover_usec; /* exit of the job before to our exec; UINT64_MAX: no hand-over */
+	char *message;          /* why it ended as it did */
+	char lock_id[40];
+	int exit_code;     /* -1: did not exit by itself */
+	int exit_signal;   /* 0: was not killed */
+	bool is_cancelled; /* somebody asked for its end */
+	bool is_busy;      /* did not want to wait, and would have had to */
+
+	TAILQ_ENTRY(job) in_line; /* line::waiting */
+	TAILQ_ENTRY(job) in_all;  /* scheduler::all, in order of acceptance */
+	struct line *line;        /* NULL once it is over */
+	uint64_t position;        /* queue_position()'s */
+	TAILQ_HEAD(, job_watch) watches;
+};
+
+/* A peer that wants to hear of every change. */
+struct job_watch {
+	TAILQ_ENTRY(job_watch) link; /* job::watches */
+	struct job *job;
+	struct peer *peer;
+};
+
+/* An empty job, queued, without descriptors. Return: 0 or -ENOMEM. */
+int job_new(struct job **ret);
+
+/* Closes, wipes, frees. No peer may watch it any more. */
+struct job *job_free(struct job *job);
+DEFINE_FREEP(job);
+
+/* Forget what only a run needs, once there can be none any more: environment, credentials,
+ * descriptors. */
+void job_forget_secrets(struct job *job);
+
+/* Does tfqd hold the lock for it? Otherwise terraform does. */
+bool job_is_locked_by_us(const struct job *job);
+
+/* Replace the job's message. Out of memory leaves none. */
+void job_set_message(struct job *job, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+const char *job_priority_name(enum job_priority priority);
+/* Return: 0, or -EINVAL. */
+int job_priority_parse(enum job_priority *ret, const char *name);

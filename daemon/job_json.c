@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/job_json.h"
+
+#include "daemon/queue.h"
+
+static json_t *holder_json(const struct lockinfo_seen *holder)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "id", holder->id, "who", holder->who,
+			 "operation", holder->operation, "info", holder->info, "since",
+			 holder->created, "is_tfqd", holder->is_tfqd);
+}
+
+static json_t *ahead_json(const struct job *ahead)
+{
+	return json_pack("{s:I, s:s, s:s, s:s?, s:I}", "id", (json_int_t)ahead->id, "user",
+			 ahead->owner.name, "command", ahead->command, "reason", ahead->reason,
+			 "started", (json_int_t)ahead->started_usec);
+}
+
+/* Who does it wait for: the job that runs, or a holder outside? */
+static void add_waiting(json_t *object, const struct job *job, const struct lock *lock)
+{
+	const struct line *line = job->line;
+	const struct job *active = line ? line->active : NULL;
+
+	if (!line)
+		return;
+	if (active && active != job)
+		json_object_set_new(object, "ahead", ahead_json(active));
+	if (line->hold_reason)
+		json_object_set_new(object, "message", json_string(line->hold_reason));
+	if (!lock)
+		return;
+	if (active && active->status == JOB_LOCKING && lock_holder(lock))
+		json_object_set_new(object, "holder", holder_json(lock_holder(lock)));
+	if (active == job && job->status == JOB_LOCKING && *lock_error(lock))
+		json_object_set_new(object, "message", json_string(lock_error(lock)));
+}
+
+static void add_run(json_t *object, const struct job *job)
+{
+	if (job->label)
+		json_object_set_new(object, "label", json_string(job->label));
+	if (job->reason)
+		json_object_set_new(object, "reason", json_string(job->reason));
+	if (job->lock_id[0] && job_is_locked_by_us(job))
+		json_object_set_new(object, "lock_id", json_string(job->lock_id));
+	if (job->message)
+		json_object_set_new(object, "message", json_string(job->message));
+	if (job->pid && job_status_is_running(job->status))
+		json_object_set_new(object, "pid", json_integer(job->pid));
+	if (job->exit_code >= 0 && job_status_is_final(job->status))
+		json_object_set_new(object, "exit_code", json_integer(job->exit_code));
+	if (job->exit_signal)
+		json_object_set_new(object, "exit_signal", json_integer(job->exit_signal));
+	if (job->is_busy)
+		json_object_set_new(object, "busy", json_true());
+	if (job->handover_usec != UINT64_MAX)
+		json_object_set_new(object, "handover",
+				    json_integer((json_int_t)job->handover_usec));
+}
+
+json_t *job_json(const struct job *job, const struct lock *lock)
+{
+	const uint64_t position = queue_position(job);
+	const uint64_t of = job->line ? job->line->waiting_count + (job->line->active ? 1 : 0) : 1;
+	json_t *object;
+
+	object = json_pack(
+		"{s:I, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "id",
+		(json_int_t)job->id, "status", job_status_name(job->status), "state",
+		job->backend->name, "user", job->owner.name, "uid", (json_int_t)job->owner.uid,
+		"command", job->command, "directory", job->state_directory, "workspace",
+		job->backend->workspace, "lock", job->why_child ? job->why_child : "tfqd",
+		"priority", job_priority_name(job->priority), "position", (json_int_t)position,
+		"of", (json_int_t)of, "submitted", (json_int_t)job->submitted_usec, "started",
+		(json_int_t)job->started_usec, "ended", (json_int_t)job->ended_usec);
+	if (!object)
+		return NULL;
+	add_waiting(object, job, lock);
+	add_run(object, job);
+	return object;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/peer.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "common/log.h"
+#include "common/wire.h"
+
+#define GROUPS_MAX 65536 /* the kernel's NGROUPS_MAX */
+
+/* --- who it is --------------------------------------------------------------------------- */
+
+static int read_groups(int fd, struct job_owner *owner)
+{
+	socklen_t size = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0)
+		return 0; /* none */
+	if (errno != ERANGE || size > GROUPS_MAX * sizeof(gid_t))
+		return -errno;
+	owner->groups = malloc(size);
+	if (!owner->groups)
+		return -ENOMEM;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, owner->groups, &size) < 0)
+		return -errno;
+	owner->group_count = size / sizeof(gid_t);
+	return 0;
+}
+
+static char *name_of(uid_t uid)
+{
+	const struct passwd *entry = getpwuid(uid);
+	char *name = NULL;
+
+	if (entry)
+		return strdup(entry->pw_name);
+	return asprintf(&name, "%u", (unsigned)uid) < 0 ? NULL : name;
+}
+
+static int read_owner(int fd, struct job_owner *owner)
+{
+	struct ucred cred;
+	socklen_t size = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+		return -errno;
+	owner->pid = cred.pid;
+	owner->uid = cred.uid;
+	owner->gid = cred.gid;
+	owner->name = name_of(cred.uid);
+	if (!owner->name)
+		return -ENOMEM;
+	return read_groups(fd, owner);
+}
+
+/* --- the loop ------------------------------------------------------------------------------ */
+
+static void set_events(struct peer *peer)
+{
+	(void)sd_event_source_set_io_events(peer->io, varlink_events(peer->varlink));
+}
+
+static int on_close_due(sd_event_source *source, void *userdata)
+{
+	struct peer *peer = userdata;
+
+	(void)source;
+	peer->callbacks->on_closed(peer, 0);
+	return 0;
+}
+
+void peer_close(struct peer *peer)
+{
+	if (peer->is_closing)
+		return;
+	peer->is_closing = true;
+	(void)sd_event_source_set_enabled(peer->io, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(peer->closer, SD_EVENT_ONESHOT);
+}
+
+/* The stream has lost its place: say so, as far as the socket takes it, and hang up. */
+static void refuse(struct peer *peer, int r)
+{
+	if (r == -EMSGSIZE)
+		peer_send_error(
+			peer, WIRE_E_BAD_REQUEST,
+			"the message is too large; %d bytes and %d descriptors are the limit",
+			WIRE_MESSAGE_MAX, WIRE_FDS_MAX);
+	else if (r == -EBADMSG)
+		peer_send_error(peer, WIRE_E_BAD_REQUEST,
+				"that is no varlink message: one JSON object, ended by a NUL byte");
+	log_info("Dropping %s's connection (PID %d): what it sent is no message", peer->owner.name,
+		 (int)peer->owner.pid);
+	peer_close(peer);
+}
+
+static void take_messages(struct peer *peer)
+{
+	while (!peer->is_closing) {
+		json_t *message = NULL;
+		const int r = varlink_next(peer->varlink, &message);
+
+		if (r == 0)
+			return;
+		if (r < 0) {
+			refuse(peer, r);
+			return;
+		}
+		peer->callbacks->on_message(peer, message);
+		json_decref(message);
+	}
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct peer *peer = userdata;
+	int r = 0;
+
+	(void)source;
+	(void)fd;
+
+	if (revents & EPOLLOUT)
+		r = varlink_flush(peer->varlink);
+	if (r >= 0 && revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		r = varlink_read(peer->varlink);
+	if (r == -EMSGSIZE) {
+		refuse(peer, r);
+		return 0;
+	}
+	if (r < 0) {
+		peer->callbacks->on_closed(peer, r);
+		return 0;
+	}
+	take_messages(peer);
+	if (!peer->is_closing)
+		set_events(peer);
+	return 0;
+}
+
+int peer_new(struct peer **ret, sd_event *event, int fd, const struct peer_callbacks *callbacks,
+	     void *userdata)
+{
+	CLEANUP(peer_freep) struct peer *peer = NULL;
+	AUTO_CLOSE int owned = fd;
+	int r;
+
+	peer = calloc(1, sizeof(*peer));
+	if (!peer)
+		return -ENOMEM;
+	peer->callbacks = callbacks;
+	peer->userdata = userdata;
+	r = read_owner(fd, &peer->owner);
+	if (r < 0)
+		return r;
+	r = varlink_new(&peer->varlink, TAKE_FD(owned));
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(event, &peer->io, fd, EPOLLIN, on_io, peer);
+	if (r < 0)
+		return r;
+	r = sd_event_add_defer(event, &peer->closer, on_close_due, peer);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_enabled(peer->closer, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(peer);
+	return 0;
+}
+
+struct peer *peer_free(struct peer *peer)
+{
+	if (!peer)
+		return NULL;
+	sd_event_source_disable_unref(peer->io);
+	sd_event_source_disable_unref(peer->closer);
+	varlink_free(peer->varlink);
+	free(peer->owner.groups);
+	free(peer->owner.name);
+	free(peer);
+	return NULL;
+}
+
+int peer_send(struct peer *peer, json_t *message, const int *fds, size_t fd_count)
+{
+	int r;
+
+	if (peer->is_closing || peer->is_muted) {
+		json_decref(message);
+		return peer->is_muted ? 0 : -EPIPE;
+	}
+	r = varlink_send(peer->varlink, message, fds, fd_count);
+	json_decref(message);
+	if (r < 0)
+		peer_close(peer);
+	else
+		set_events(peer);
+	return r;
+}
+
+void peer_send_error(struct peer *peer, const char *error, const char *format, ...)
+{
+	AUTO_FREE char *message = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vasprintf(&message, format, ap);
+	va_end(ap);
+	if (n < 0)
+		message = NULL;
+	(void)peer_send(peer, varlink_error(error, message ? message : "out of memory"), NULL, 0);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection to tfqd: a client or a runner. Messages in, messages out, who it is by the
+ * kernel's word. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/varlink.h"
+#include "daemon/job.h"
+
+struct peer {
+	struct varlink *varlink;
+	struct job_owner owner;  /* from SO_PEERCRED and SO_PEERGROUPS at connect */
+	struct job_watch *watch; /* the job whose changes it hears of, or NULL */
+	struct job *runs;        /* the job whose runner it is, or NULL */
+	bool is_closing;
+	bool is_muted; /* it calls one way: nothing is to be answered */
+	void *userdata;
+	TAILQ_ENTRY(peer) link; /* the owner's list */
+
+	/* the module's own */
+	sd_event_source *io, *closer;
+	const struct peer_callbacks *callbacks;
+};
+
+struct peer_callbacks {
+	/* A whole message; borrowed. May call peer_close(). */
+	void (*on_message)(struct peer *peer, json_t *message);
+	/* The connection is over, @error says why (-EPIPE: hung up). Frees the peer. */
+	void (*on_closed)(struct peer *peer, int error);
+};
+
+/*
+ * Serve @fd, which is taken, also on failure. @callbacks must outlive the peer.
+ * Return: 0, or a negative errno.
+ */
+int peer_new(struct peer **ret, sd_event *event, int fd, const struct peer_callbacks *callbacks,
+	     void *userdata);
+struct peer *peer_free(struct peer *peer);
+DEFINE_FREEP(peer);
+
+/*
+ * Send @message, which is stolen (NULL counts as out of memory), with descriptors,
+ * which are duplicated. A peer that cannot be reached is closed from the loop.
+ * Return: 0, or a negative errno.
+ */
+int peer_send(struct peer *peer, json_t *message, const int *fds, size_t fd_count);
+
+/* Send an error with a sentence for the user. */
+void peer_send_error(struct peer *peer, const char *error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Close from the loop, once what was sent has gone. */
+void peer_close(struct peer *peer);

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 256 /* lists of users; a bastion has tens */
+
+/* How much of the queue is one user's. */
+struct user {
+	uid_t uid;
+	uint64_t waiting, active;
+	LIST_ENTRY(user) link;
+};
+
+struct queue {
+	struct queue_limits limits;
+	TAILQ_HEAD(, line) lines;
+	LIST_HEAD(, user) users[BUCKETS];
+	uint64_t waiting_count, active_count, line_count;
+};
+
+static void touch(struct line *line)
+{
+	line->is_dirty = true;
+	line->is_numbered = false;
+}
+
+int queue_new(struct queue **ret, const struct queue_limits *limits)
+{
+	struct queue *queue = calloc(1, sizeof(*queue));
+
+	if (!queue)
+		return -ENOMEM;
+	queue->limits = *limits;
+	TAILQ_INIT(&queue->lines);
+	*ret = queue;
+	return 0;
+}
+
+struct queue *queue_free(struct queue *queue)
+{
+	if (!queue)
+		return NULL;
+
+	assert(TAILQ_EMPTY(&queue->lines));
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct user *user;
+
+		while ((user = LIST_FIRST(&queue->users[i]))) {
+			LIST_REMOVE(user, link);
+			free(user);
+		}
+	}
+	free(queue);
+	return NULL;
+}
+
+/* @make: also if there is nothing of that user yet. Return: NULL for none, or out of memory. */
+static struct user *find_user(const struct queue *queue, uid_t uid)
+{
+	struct user *user;
+
+	LIST_FOREACH(user, &queue->users[uid % BUCKETS], link)
+	if (user->uid == uid)
+		return user;
+	return NULL;
+}
+
+static struct user *make_user(struct queue *queue, uid_t uid)
+{
+	struct user *user = find_user(queue, uid);
+
+	if (user)
+		return user;
+	user = calloc(1, sizeof(*user));
+	if (!user)
+		return NULL;
+	user->uid = uid;
+	LIST_INSERT_HEAD(&queue->users[uid % BUCKETS], user, link);
+	return user;
+}
+
+static struct line *find_identity(const struct queue *queue, const char *identity)
+{
+	struct line *line;
+
+	TAILQ_FOREACH(line, &queue->lines, link)
+	if (strcmp(line->identity, identity) == 0)
+		return line;
+	return NULL;
+}
+
+struct line *queue_find_line(const struct queue *queue, const char *name)
+{
+	struct line *line;
+
+	TAILQ_FOREACH(line, &queue->lines, link)
+	if (strcmp(line->name, name) == 0)
+		return line;
+	return find_identity(queue, name);
+}
+
+static struct line *make_line(struct queue *queue, const struct backend *backend)
+{
+	struct line *line = find_identity(queue, backend->identity);
+
+	if (line)
+		return line;
+	line = calloc(1, sizeof(*line));
+	if (!line)
+		return NULL;
+	line->identity = strdup(backend->identity);
+	line->name = strdup(backend->name);
+	if (!line->identity || !line->name) {
+		free(line->identity);
+		free(line->name);
+		free(line);
+		return NULL;
+	}
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+		TAILQ_INIT(&line->waiting[i]);
+	TAILQ_INSERT_TAIL(&queue->lines, line, link);
+	queue->line_count++;
+	return line;
+}
+
+void queue_drop_line(struct queue *queue, struct line *line)
+{
+	assert(line->waiting_count == 0 && !line->active);
+
+	TAILQ_REMOVE(&queue->lines, line, link);
+	queue->line_count--;
+	free(line->identity);
+	free(line->name);
+	free(line->hold_reason);
+	free(line);
+}
+
+int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
+{
+	struct user *user = make_user(queue, job->owner.uid);
+	struct line *line;
+
+	if (!user)
+		return -ENOMEM;
+	if (queue->waiting_count >= queue->limits.max_queued)
+		return -ENOSPC;
+	if (user->waiting >= queue->limits.max_queued_per_user)
+		return -EDQUOT;
+	line = make_line(queue, job->backend);
+	if (!line)
+		return -ENOMEM;
+	if (max_in_line > 0 && line->waiting_count >= max_in_line)
+		return -ENOSPC; /* then the line was not empty: it is not left behind */
+
+	job->line = line;
+	TAILQ_INSERT_TAIL(&line->waiting[job->priority], job, in_line);
+	line->waiting_count++;
+	touch(line);
+	queue->waiting_count++;
+	user->waiting++;
+	return 0;
+}
+
+static void leave_waiting(struct queue *queue, struct job *job)
+{
+	struct user *user = find_user(queue, job->owner.uid);
+
+	assert(user);
+	TAILQ_REMOVE(&job->line->waiting[job->priority], job, in_line);
+	job->line->waiting_count--;
+	touch(job->line);
+	queue->waiting_count--;
+	user->waiting--;
+}
+
+void queue_remove(struct queue *queue, struct job *job)
+{
+	struct line *line = job->line;
+
+	assert(line);
+	if (line->active == job) {
+		struct user *user = find_user(queue, job->owner.uid);
+
+		assert(user);
+		line->active = NULL;
+		touch(line);
+		queue->active_count--;
+		user->active--;
+	} else {
+		leave_waiting(queue, job);
+	}
+	job->line = NULL;
+}
+
+void queue_activate(struct queue *queue, struct job *job)
+{
+	struct user *user = find_user(queue, job->owner.uid);
+
+	assert(user && !job->line->active);
+	leave_waiting(queue, job);
+	job->line->active = job;
+	queue->active_count++;
+	user->active++;
+}
+
+struct job *queue_head(const struct line *line)
+{
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+		if (!TAILQ_EMPTY(&line->waiting[i]))
+			return TAILQ_FIRST(&line->waiting[i]);
+	return NULL;
+}
+
+struct job *queue_pick(const struct queue *queue)
+{
+	struct job *best = NULL;
+	const struct line *line;
+
+	if (queue->waiting_count == 0 || queue->active_count >= queue->limits.max_running)
+		return NULL;
+
+	TAILQ_FOREACH(line, &queue->lines, link)
+	{
+		struct job *head = line->active || line->hold_reason ? NULL : queue_head(line);
+		const struct user *user;
+
+		if (!head || (best && best->id < head->id))
+			continue;
+		user = find_user(queue, head->owner.uid);
+		if (user && user->active >= queue->limits.max_running_per_user)
+			continue;
+		best = head;
+	}
+	return best;
+}
+
+/* Once per change of the line, not once per job: lines may be thousands long. */
+static void number(struct line *line)
+{
+	uint64_t position = 1;
+	struct job *job;
+
+	if (line->active)
+		line->active->position = position++;
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+		TAILQ_FOREACH(job, &line->waiting[i], in_line)
+	job->position = position++;
+	line->is_numbered = true;
+}
+
+uint64_t queue_position(const struct job *job)
+{
+	if (!job->line)
+		return 1;
+	if (!job->line->is_numbered)
+		number(job->line);
+	return job->position;
+}
+
+struct line *queue_first_line(const struct queue *queue)
+{
+	return TAILQ_FIRST(&queue->lines);
+}
+
+uint64_t queue_waiting_count(const struct queue *queue)
+{
+	return queue->waiting_count;
+}
+
+uint64_t queue_active_count(const struct queue *queue)
+{
+	return queue->active_count;
+}
+
+uint64_t queue_line_count(const struct queue *queue)
+{
+	return queue->line_count;
+}

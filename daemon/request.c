@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/request.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/wire.h"
+#include "daemon/job_json.h"
+#include "daemon/queue.h"
+#include "daemon/submit.h"
+
+/* One call: what came, and where the answer goes. */
+struct call {
+	const struct request_context *context;
+	struct peer *peer;
+	const json_t *parameters;
+	unsigned roles;
+	bool more; /* the caller wants to hear of every change */
+};
+
+static json_t *json_of(const struct job *job)
+{
+	return job_json(job, scheduler_lock(job->line));
+}
+
+static void reply(const struct call *call, json_t *parameters)
+{
+	(void)peer_send(call->peer, parameters ? varlink_reply(parameters, false) : NULL, NULL, 0);
+}
+
+/* The job that the call names, or NULL: then the error is sent. */
+static struct job *find_job(const struct call *call, const char *name)
+{
+	const json_t *id = json_object_get(call->parameters, name);
+	struct job *job;
+
+	if (!json_is_integer(id)) {
+		peer_send_error(call->peer, WIRE_E_BAD_REQUEST, "%s is missing or no number", name);
+		return NULL;
+	}
+	job = scheduler_find(call->context->scheduler, (uint64_t)json_integer_value(id));
+	if (!job)
+		peer_send_error(call->peer, WIRE_E_NO_SUCH_JOB,
+				"there is no job %" JSON_INTEGER_FORMAT
+				"; 'tfq queue' lists those there are",
+				json_integer_value(id));
+	return job;
+}
+
+/* --- watching -------------------------------------------------------------------------------- */
+
+static void drop_watch(struct peer *peer)
+{
+	if (!peer->watch)
+		return;
+	TAILQ_REMOVE(&peer->watch->job->watches, peer->watch, link);
+	free(peer->watch);
+	peer->watch = NULL;
+}
+
+static int add_watch(struct peer *peer, struct job *job)
+{
+	struct job_watch *watch = malloc(sizeof(*watch));
+
+	if (!watch)
+		return -ENOMEM;
+	*watch = (struct job_watch){ .job = job, .peer = peer };
+	TAILQ_INSERT_TAIL(&job->watches, watch, link);
+	peer->watch = watch;
+	return 0;
+}
+
+void request_tell_watchers(const struct job *job)
+{
+	const bool is_over = job_status_is_final(job->status);
+	struct job_watch *watch, *next;
+
+	for (watch = TAILQ_FIRST(&job->watches); watch; watch = next) {
+		struct peer *peer = watch->peer;
+		json_t *parameters = json_pack("{s:o}", "job", json_of(job));
+
+		next = TAILQ_NEXT(watch, link);
+		if (is_over)
+			drop_watch(peer);
+		(void)peer_send(peer, parameters ? varlink_reply(parameters, !is_over) : NULL, NULL,
+				0);
+	}
+}
+
+void request_drop_peer(const struct request_context *context, struct peer *peer)
+{
+	struct job *job = peer->runs;
+
+	drop_watch(peer);
+	peer->runs = NULL;
+	if (job)
+		scheduler_runner_gone(context->scheduler, job);
+}
+
+/* --- methods -----------------------------------------------------------------------------------
+ */
+
+static void refuse_submit(const struct call *call, int r, const char *error)
+{
+	const char *name = WIRE_E_INTERNAL;
+
+	switch (r) {
+	case -EBADMSG: name = WIRE_E_BAD_REQUEST; break;
+	case -EINVAL: name = WIRE_E_BAD_REQUEST; break;
+	case -EPROTO: name = WIRE_E_VERSION; break;
+	case -ENXIO: name = WIRE_E_BAD_STATE; break;
+	case -ENOSPC:
+		name = WIRE_E_FULL;
+		error = "the queue is full; wait for some of it to run ([queue] max_queued)";
+		break;
+	case -EDQUOT:
+		name = WIRE_E_FULL;
+		error = "you have as many jobs waiting as one user may ([queue] max_queued_per_user)";
+		break;
+	case -EBUSY:
+		name = WIRE_E_BUSY;
+		error = "the state is busy, and you did not want to wait; see 'tfq queue'";
+		break;
+	case -ESHUTDOWN:
+		name = WIRE_E_STOPPING;
+		error = "tfqd is stopping and takes no more jobs; try again in a moment";
+		break;
+	default: break;
+	}
+	peer_send_error(call->peer, name, "%s", error ? error : strerror(-r));
+}
+
+static void do_submit(const struct call *call)
+{
+	AUTO_FREE char *error = NULL;
+	CLEANUP(job_freep) struct job *made = NULL;
+	struct job *job;
+	int r;
+
+	r = submit_parse(&made, call->parameters, call->peer, call->context->config,
+			 call->context->env, &error);
+	if (r >= 0)
+		r = scheduler_submit(call->context->scheduler, made);
+	if (r < 0) {
+		refuse_submit(call, r, error);
+		return;
+	}
+	job = TAKE_PTR(made);
+	if (!call->more || add_watch(call->peer, job) < 0) {
+		reply(call, json_pack("{s:o}", "job", json_of(job)));
+		return;
+	}
+	(void)peer_send(call->peer, varlink_reply(json_pack("{s:o}", "job", json_of(job)), true),
+			NULL, 0);
+}
+
+static void do_list(const struct call *call)
+{
+	const bool all = json_is_true(json_object_get(call->parameters, "all"));
+	const uint64_t after =
+		(uint64_t)json_integer_value(json_object_get(call->parameters, "after"));
+	const struct job *job;
+	json_t *jobs = json_array();
+	bool has_more = false;
+
+	TAILQ_FOREACH(job, scheduler_jobs(call->context->scheduler), in_all)
+	{
+		if (job->id <= after || (!all && job_status_is_final(job->status)))
+			continue;
+		if (json_array_size(jobs) >= WIRE_LIST_PAGE) {
+			has_more = true;
+			break;
+		}
+		(void)json_array_append_new(jobs, json_of(job));
+	}
+	reply(call, json_pack("{s:o, s:b}", "jobs", jobs, "more", has_more));
+}
+
+static void do_info(const struct call *call)
+{
+	const struct scheduler *scheduler = call->context->scheduler;
+	const struct queue *queue = scheduler_queue(scheduler);
+	const struct job *job;
+
+	if (json_object_get(call->parameters, "id")) {
+		job = find_job(call, "id");
+		if (job)
+			reply(call, json_pack("{s:o}", "job", json_of(job)));
+		return;
+	}
+	reply(call,
+	      json_pack("{s:{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:b}}", "daemon", "version",
+			VERSION, "protocol", WIRE_PROTOCOL, "pid", (int)getpid(), "host",
+			call->context->hostname, "running", (json_int_t)queue_active_count(queue),
+			"queued", (json_int_t)queue_waiting_count(queue), "states",
+			(json_int_t)queue_line_count(queue), "stopping",
+			scheduler_is_stopping(scheduler)));
+}
+
+static void do_cancel(const struct call *call)
+{
+	struct job *job = find_job(call, "id");
+
+	if (!job)
+		return;
+	if (!access_may_touch(call->roles, &call->peer->owner, &job->owner)) {
+		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
+				"job %" PRIu64 " is %s's; only they or an "
+				"operator may end it",
+				job->id, job->owner.name);
+		return;
+	}
+	scheduler_cancel(call->context->scheduler, job,
+			 json_is_true(json_object_get(call->parameters, "force")),
+			 call->peer->owner.name);
+	reply(call, json_pack("{s:o}", "job", json_of(job)));
+}
+
+static void do_resume(const struct call *call)
+{
+	const char *state = json_string_value(json_object_get(call->parameters, "state"));
+	const int r = state ? scheduler_resume(call->context->scheduler, state) : -EBADMSG;
+
+	if (r == -EBADMSG)
+		peer_send_error(call->peer, WIRE_E_BAD_REQUEST, "state is missing");
+	else if (r == -ENOENT)
+		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
+				"nothing is queued on that state");
+	else if (r == -EALREADY)
+		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
+				"that queue does not stand still");
+	else
+		reply(call, json_pack("{s:s}", "state", state));
+}
+
+static void do_get_info(const struct call *call)
+{
+	reply(call, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "tfqd", "product", "tfqd",
+			      "version", VERSION, "url", WIRE_URL, "interfaces", WIRE_SERVICE,
+			      WIRE_INTERFACE));
+}
+
+static void do_get_description(const struct call *call)
+{
+	static const char service[] =
+		"# Every varlink service answers this interface.\n"
+		"interface org.varlink.service\n"
+		"method GetInfo() -> (vendor: string, product: string, version: string, url: string,\n"
+		"  interfaces: []string)\n"
+		"method GetInterfaceDescription(interface: string) -> (description: string)\n"
+		"error InterfaceNotFound (interface: string)\n"
+		"error MethodNotFound (method: string)\n"
+		"error MethodNotImplemented (method: string)\n"
+		"error InvalidParameter (parameter: string)\n";
+	const char *name = json_string_value(json_object_get(call->parameters, "interface"));
+
+	if (name && strcmp(name, WIRE_INTERFACE) == 0)
+		reply(call, json_pack("{s:s}", "description", wire_interface));
+	else if (name && strcmp(name, WIRE_SERVICE) == 0)
+		reply(call, json_pack("{s:s}", "description", service));
+	else
+		(void)peer_send(call->peer,
+				json_pack("{s:s, s:{s:s}}", "error",
+					  name ? WIRE_E_NO_INTERFACE : WIRE_E_BAD_PARAMETER,
+					  "parameters", name ? "interface" : "parameter",
+					  name ? name : "interface"),
+				NULL, 0);
+}
+
+/* --- runners
+ * -------------------------------------------------------------------------------------- */
+
+static void do_hello(const struct call *call)
+{
+	struct job *job;
+	const json_int_t protocol =
+		json_integer_value(json_object_get(call->parameters, "protocol"));
+
+	if (protocol != WIRE_PROTOCOL) {
+		peer_send_error(call->peer, WIRE_E_VERSION,
+				"this runner is of another version of tfqd");
+		return;
+	}
+	job = find_job(call, "job");
+	if (!job)
+		return;
+	if (call->peer->runs || scheduler_hello(call->context->scheduler, job, call->peer) < 0)
+		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
+				"process %d is not the runner of job %" PRIu64,
+				(int)call->peer->owner.pid, job->id);
+}
+
+static void do_report(const struct call *call)
+{
+	struct scheduler *scheduler = call->context->scheduler;
+	struct job *job = call->peer->runs;
+	const char *event = json_string_value(json_object_get(call->parameters, "event"));
+	const json_t *code = json_object_get(call->parameters, "exit_code");
+	const struct scheduler_report report = {
+		.pid = (pid_t)json_integer_value(json_object_get(call->parameters, "pid")),
+		.at_usec = (uint64_t)json_integer_value(json_object_get(call->parameters, "at")),
+		.exit_code = json_is_integer(code) ? (int)json_integer_value(code) : -1,
+		.exit_signal =
+			(int)json_integer_value(json_object_get(call->parameters, "exit_signal")),
+		.has_errored_state =
+			json_is_true(json_object_get(call->parameters, "errored_state")),
+		.message = json_string_value(json_object_get(call->parameters, "message")),
+	};
+
+	if (!job ||
+	    !event) /* said hello to nobody, or says nothing: no answer, none was asked for */
+		peer_close(call->peer);
+	else if (strcmp(event, "ready") == 0)
+		scheduler_runner_ready(scheduler, job);
+	else if (strcmp(event, "refused") == 0)
+		scheduler_runner_refused(scheduler, job, &report);
+	else if (strcmp(event, "started") == 0)
+		scheduler_runner_started(scheduler, job, &report);
+	else if (strcmp(event, "exited") == 0)
+		scheduler_runner_exited(scheduler, job, &report);
+}
+
+/* --- dispatch
+ * --------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	void (*run)(const struct call *call);
+} methods[] = {
+	{ WIRE_SUBMIT, do_submit },
+	{ WIRE_LIST, do_list },
+	{ WIRE_INFO, do_info },
+	{ WIRE_CANCEL, do_cancel },
+	{ WIRE_RESUME, do_resume },
+	{ WIRE_HELLO, do_hello },
+	{ WIRE_REPORT, do_report },
+	{ WIRE_GET_INFO, do_get_info },
+	{ WIRE_GET_DESCRIPTION, do_get_description },
+};
+
+static void run_method(const struct call *call, const char *method)
+{
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (strcmp(methods[i].name, method) == 0) {
+			methods[i].run(call);
+			return;
+		}
+	}
+	(void)peer_send(call->peer,
+			json_pack("{s:s, s:{s:s}}", "error", WIRE_E_NO_METHOD, "parameters",
+				  "method", method),
+			NULL, 0);
+}
+
+void request_handle(const struct request_context *context, struct peer *peer, const json_t *message)
+{
+	const char *method = json_string_value(json_object_get(message, "method"));
+	const json_t *parameters = json_object_get(message, "parameters");
+	const struct call call = {
+		.context = context,
+		.peer = peer,
+		.parameters = parameters,
+		.roles = access_roles(context->access, &peer->owner),
+		.more = json_is_true(json_object_get(message, "more")) &&
+			!json_is_true(json_object_get(message, "oneway")),
+	};
+
+	if (!method || (parameters && !json_is_object(parameters))) {
+		peer_send_error(peer, WIRE_E_BAD_REQUEST,
+				"a call has a method and an object of parameters");
+		peer_close(peer);
+		return;
+	}
+	if (peer->watch) { /* its answers would get mixed up */
+		drop_watch(peer);
+		peer_send_error(peer, WIRE_E_BAD_REQUEST,
+				"one call at a time: the one before is not over");
+		peer_close(peer);
+		return;
+	}
+	if (!access_may_call(call.roles, method)) {
+		peer_send_error(
+			peer, WIRE_E_NOT_ALLOWED, "%s",
+			context->access->daemon_uid == 0
+				? "you are not allowed to do that here; ask for membership in the group of "
+				  "tfqd's submitters or operators"
+				: "this tfqd runs as another user, for that user alone; start your own");
+		return;
+	}
+	/* A runner's report is one way, but what it sets off may be an order to that very runner.
+	 */
+	peer->is_muted = !peer->runs && json_is_true(json_object_get(message, "oneway"));
+	run_method(&call, method);
+	peer->is_muted = false;
+}

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way of a job: submit → queued → (pump picks it) locking → lane gets the lock, runner_link
+ * the runner → running → the runner reports the exit → closed, and in the same breath the
+ * lane hands the lock to the next one. Everything that can wait (places in the queue, counts,
+ * runners started ahead) is done by the pump, once per turn of the loop, after that.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "common/parse.h"
+#include "daemon/journal.h"
+#include "daemon/peer.h"
+#include "daemon/scheduler_parts.h"
+
+uint64_t scheduler_now(clockid_t clock)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* --- the register ---------------------------------------------------------------------------- */
+
+static int compare_ids(const void *a, const void *b)
+{
+	const struct job *left = a, *right = b;
+
+	return left->id < right->id ? -1 : left->id > right->id;
+}
+
+struct job *scheduler_find(const struct scheduler *scheduler, uint64_t id)
+{
+	const struct job key = { .id = id };
+	struct job *const *found = tfind(&key, (void *const *)&scheduler->by_id, compare_ids);
+
+	return found ? *found : NULL;
+}
+
+static void forget(struct scheduler *scheduler, struct job *job)
+{
+	(void)tdelete(job, &scheduler->by_id, compare_ids);
+	TAILQ_REMOVE(&scheduler->all, job, in_all);
+	job_free(job);
+}
+
+/* The oldest ones that are over make room. */
+static void trim_history(struct scheduler *scheduler)
+{
+	struct job *job = TAILQ_FIRST(&scheduler->all);
+
+	while (job && scheduler->over_count > SCHEDULER_HISTORY_MAX) {
+		struct job *next = TAILQ_NEXT(job, in_all);
+
+		if (job_status_is_final(job->status) && TAILQ_EMPTY(&job->watches) &&
+		    !job->runner) {
+			runner_link_forget(scheduler, job);
+			forget(scheduler, job);
+			scheduler->over_count--;
+		}
+		job = next;
+	}
+}
+
+const struct queue *scheduler_queue(const struct scheduler *scheduler)
+{
+	return scheduler->queue;
+}
+
+const struct job_list *scheduler_jobs(const struct scheduler *scheduler)
+{
+	return &scheduler->all;
+}
+
+bool scheduler_is_stopping(const struct scheduler *scheduler)
+{
+	return scheduler->is_stopping;
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+void scheduler_changed(struct scheduler *scheduler, const struct job *job)
+{
+	scheduler->callbacks.on_changed(job, scheduler->userdata);
+}
+
+void scheduler_pump_soon(struct scheduler *scheduler)
+{
+	(void)sd_event_source_set_enabled(scheduler->pump, SD_EVENT_ONESHOT);
+}
+
+static void log_end(const struct job *job)
+{
+	const int level = job->status == JOB_LOST ? LOG_ERR : LOG_INFO;
+	const char *why = job->message ? job->message : "";
+
+	if (job->exit_signal)
+		journal_job(level, job, "%s, killed by signal %d%s%s", job_status_name(job->status),
+			    job->exit_signal, *why ? ": " : "", why);
+	else if (job->exit_code >= 0)
+		journal_job(level, job, "%s, exit code %d%s%s", job_status_name(job->status),
+			    job->exit_code, *why ? ": " : "", why);
+	else
+		journal_job(level, job, "%s%s%s", job_status_name(job->status), *why ? ": " : "",
+			    why);
+}
+
+/* It is over. The next one first: everything else can wait for that. */
+static void close_job(struct scheduler *scheduler, struct job *job)
+{
+	struct line *line = job->line;
+	const bool was_active = line->active == job;
+
+	queue_remove(scheduler->queue, job);
+	if (was_active)
+		lane_hand_on(lane_of(line), job);
+
+	job->ended_usec = scheduler_now(CLOCK_REALTIME);
+	runner_link_end(job);
+	job_forget_secrets(job);
+	scheduler->over_count++;
+	log_end(job);
+	scheduler_changed(scheduler, job);
+	scheduler_pump_soon(scheduler);
+}
+
+/* Nobody knows how it ended. Its lock stays, its line stands still, until somebody looks. */
+static void hold_line(struct scheduler *scheduler, struct job *job)
+{
+	struct line *line = job->line;
+
+	job_set_message(job,
+			"its runner died, so nobody knows how terraform ended; look at the state, "
+			"then let the queue go on with: tfq resume '%s'",
+			line->name);
+	free(line->hold_reason);
+	if (asprintf(&line->hold_reason, "job %" PRIu64 " was lost", job->id) < 0)
+		line->hold_reason = NULL;
+	queue_remove(scheduler->queue, job);
+	job->ended_usec = scheduler_now(CLOCK_REALTIME);
+	job_forget_secrets(job);
+	scheduler->over_count++;
+	log_end(job);
+	scheduler_changed(scheduler, job);
+	scheduler_pump_soon(scheduler);
+}
+
+static void carry_out(struct scheduler *scheduler, struct job *job, enum job_action action)
+{
+	switch (action) {
+	case JOB_DO_NOTHING: scheduler_changed(scheduler, job); return;
+	case JOB_DO_ACQUIRE: lane_acquire(lane_of(job->line), job); return;
+	case JOB_DO_START: runner_link_go(job); return;
+	case JOB_DO_INTERRUPT: runner_link_stop(job, 1); break;
+	case JOB_DO_INTERRUPT_AGAIN: runner_link_stop(job, 2); break;
+	case JOB_DO_CLOSE: close_job(scheduler, job); return;
+	case JOB_DO_HOLD: hold_line(scheduler, job); return;
+	}
+	scheduler_changed(scheduler, job);
+}
+
+void scheduler_step(struct scheduler *scheduler, struct job *job, enum job_event event)
+{
+	const enum job_status before = job->status;
+	const int action = job_fsm_step(&job->status, event);
+
+	if (action < 0) {
+		journal_job(LOG_WARNING, job, "event %d makes no sense while %s, ignored",
+			    (int)event, job_status_name(before));
+		return;
+	}
+	carry_out(scheduler, job, (enum job_action)action);
+}
+
+void scheduler_refuse(struct scheduler *scheduler, struct job *job, const char *format, ...)
+{
+	char *message = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	if (vasprintf(&message, format, ap) < 0)
+		message = NULL;
+	va_end(ap);
+	free(job->message);
+	job->message = message;
+	scheduler_step(scheduler, job, JOB_EV_REFUSED);
+}
+
+/* --- the pump ----------------------------------------------------------------------------------
+ */
+
+static void begin(struct scheduler *scheduler, struct job *job)
+{
+	struct lane *lane = lane_of(job->line);
+
+	lane->may_go_early = false;
+	lane->is_handed_over = false;
+	queue_activate(scheduler->queue, job);
+	scheduler_step(scheduler, job, JOB_EV_HEAD);
+	if (job->status == JOB_LOCKING)
+		scheduler_changed(scheduler, job);
+}
+
+/* The next one's runner is made ready while this one runs. */
+static void start_ahead(struct scheduler *scheduler, struct line *line)
+{
+	struct job *head = queue_head(line);
+	int r;
+
+	if (!line->active || !job_status_is_running(line->active->status) || !head ||
+	    head->runner_pid)
+		return;
+	r = runner_link_start(scheduler, head);
+	if (r < 0)
+		journal_job(LOG_WARNING, head, "cannot start its runner ahead of time: %s",
+			    strerror(-r));
+}
+
+static void tell_line(struct scheduler *scheduler, struct line *line)
+{
+	struct job *job;
+
+	line->is_dirty = false;
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+		TAILQ_FOREACH(job, &line->waiting[i], in_line)
+	scheduler_changed(scheduler, job);
+}
+
+static int on_pump(sd_event_source *source, void *userdata)
+{
+	struct scheduler *scheduler = userdata;
+	struct line *line, *next;
+	struct job *job;
+
+	(void)source;
+
+	while (!scheduler->is_stopping && (job = queue_pick(scheduler->queue)))
+		begin(scheduler, job);
+
+	for (line = queue_first_line(scheduler->queue); line; line = next) {
+		struct lane *lane = lane_of(line);
+
+		next = TAILQ_NEXT(line, link);
+		if (!scheduler->is_stopping)
+			start_ahead(scheduler, line);
+		if (line->is_dirty)
+			tell_line(scheduler, line);
+		if (lane_is_idle(lane)) {
+			lane_free(lane);
+			queue_drop_line(scheduler->queue, line);
+		}
+	}
+	trim_history(scheduler);
+	scheduler->callbacks.on_counts(scheduler->userdata);
+
+	if (scheduler->is_stopping && !scheduler->is_stopped &&
+	    queue_line_count(scheduler->queue) == 0) {
+		scheduler->is_stopped = true;
+		scheduler->callbacks.on_stopped(scheduler->userdata);
+	}
+	return 0;
+}
+
+/* --- what is asked ------------------------------------------------------------------------------
+ */
+
+static uint64_t line_limit(const struct scheduler *scheduler, const struct job *job)
+{
+	const struct config_state *state =
+		config_state_match(scheduler->setup.config, job->backend->name);
+
+	return state && state->has_max_queued ? state->max_queued : 0;
+}
+
+int scheduler_submit(struct scheduler *scheduler, struct job *job)
+{
+	const struct line *present;
+	int r;
+
+	if (scheduler->is_stopping)
+		return -ESHUTDOWN;
+	present = queue_find_line(scheduler->queue, job->backend->identity);
+	if (job->no_wait && present &&
+	    (present->active || present->waiting_count > 0 || present->hold_reason))
+		return -EBUSY;
+
+	job->id = scheduler->next_id;
+	job->submitted_usec = scheduler_now(CLOCK_REALTIME);
+	if (!tsearch(job, &scheduler->by_id, compare_ids))
+		return -ENOMEM;
+	r = queue_add(scheduler->queue, job, line_limit(scheduler, job));
+	if (r >= 0 && !job->line->data && !lane_new(scheduler, job->line)) {
+		struct line *line = job->line;
+
+		queue_remove(scheduler->queue, job);
+		queue_drop_line(scheduler->queue, line);
+		r = -ENOMEM;
+	}
+	if (r < 0) {
+		(void)tdelete(job, &scheduler->by_id, compare_ids);
+		return r;
+	}
+	TAILQ_INSERT_TAIL(&scheduler->all, job, in_all);
+	scheduler->next_id++;
+	journal_job(LOG_INFO, job, "%s queued '%s' on %s%s%s%s", job->owner.name, job->command,
+		    job->backend->name, job->reason ? " (" : "", job->reason ? job->reason : "",
+		    job->reason ? ")" : "");
+	scheduler_pump_soon(scheduler);
+	return 0;
+}
+
+void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, const char *by)
+{
+	if (job_status_is_final(job->status))
+		return;
+	journal_job(LOG_INFO, job, "%s asked for its end%s", by, force ? ", by force" : "");
+	job->is_cancelled = true;
+	if (!job->message)
+		job_set_message(job, "cancelled by %s", by);
+	scheduler_step(scheduler, job, force ? JOB_EV_FORCE : JOB_EV_CANCEL);
+}
+
+int scheduler_resume(struct scheduler *scheduler, const char *state)
+{
+	struct line *line = queue_find_line(scheduler->queue, state);
+	struct lane *lane;
+
+	if (!line)
+		return -ENOENT;
+	if (!line->hold_reason)
+		return -EALREADY;
+	log_info("The queue of %s goes on (it stood still because %s)", line->name,
+		 line->hold_reason);
+	free(line->hold_reason);
+	line->hold_reason = NULL;
+	line->is_dirty = true;
+	lane = lane_of(line);
+	if (lane->lock && line->waiting_count == 0)
+		lock_want(lane->lock, NULL);
+	scheduler_pump_soon(scheduler);
+	return 0;
+}
+
+void scheduler_stop(struct scheduler *scheduler)
+{
+	struct job *job, *next;
+
+	if (scheduler->is_stopping)
+		return;
+	scheduler->is_stopping = true;
+	for (job = TAILQ_FIRST(&scheduler->all); job; job = next) {
+		next = TAILQ_NEXT(job, in_all);
+		if (job->status != JOB_QUEUED && job->status != JOB_LOCKING)
+			continue;
+		job_set_message(job, "tfqd is stopping: terraform was not run; queue it again once "
+				     "tfqd is back");
+		scheduler_step(scheduler, job, JOB_EV_CANCEL);
+	}
+	/* A held line cannot wait for its operator now; its lock stays, and is told of. */
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link)) {
+		if (!line->hold_reason)
+			continue;
+		log_warning(0, "Leaving the lock of %s behind, because %s", line->name,
+			    line->hold_reason);
+		lock_free(lane_of(line)->lock);
+		lane_of(line)->lock = NULL;
+		free(line->hold_reason);
+		line->hold_reason = NULL;
+	}
+	scheduler_pump_soon(scheduler);
+}
+
+/* --- runners ------------------------------------------------------------------------------------
+ */
+
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer)
+{
+	if (!job->runner_pid || peer->owner.pid != job->runner_pid || job->runner ||
+	    job_status_is_final(job->status))
+		return -EPERM;
+	job->runner = peer;
+	peer->runs = job;
+	runner_link_prepare(scheduler, job);
+	return 0;
+}
+
+void scheduler_runner_ready(struct scheduler *scheduler, struct job *job)
+{
+	(void)scheduler;
+	job->is_runner_ready = true;
+	if (job->status == JOB_LOCKING)
+		lane_try_go(lane_of(job->line), job);
+}
+
+void scheduler_runner_refused(struct scheduler *scheduler, struct job *job,
+			      const struct scheduler_report *report)
+{
+	if (job_status_is_final(job->status))
+		return;
+	job->exit_code = report->exit_code;
+	scheduler_refuse(scheduler, job, "%s",
+			 report->message ? report->message : "terraform did not start");
+}
+
+void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
+			      const struct scheduler_report *report)
+{
+	struct lane *lane;
+
+	if (!job->line)
+		return;
+	lane = lane_of(job->line);
+	job->pid = report->pid;
+	job->started_usec = scheduler_now(CLOCK_REALTIME);
+	if (lane->is_handed_over && report->at_usec >= lane->exited_usec)
+		job->handover_usec = report->at_usec - lane->exited_usec;
+	journal_job(LOG_INFO, job, "terraform runs as PID %d", (int)job->pid);
+	scheduler_changed(scheduler, job);
+	scheduler_pump_soon(scheduler); /* the next one's runner */
+}
+
+/* terraform lost its way to the state: whoever runs next would fork it. */
+static void hold_for_errored_state(struct job *job)
+{
+	struct line *line = job->line;
+
+	job_set_message(
+		job,
+		"terraform could not save its state and left errored.tfstate in %s; push it "
+		"there with 'terraform state push errored.tfstate', then let the queue go on "
+		"with: tfq resume '%s'",
+		job->state_directory, line->name);
+	free(line->hold_reason);
+	if (asprintf(&line->hold_reason, "job %" PRIu64 " left errored.tfstate in %s", job->id,
+		     job->state_directory) < 0)
+		line->hold_reason = NULL;
+}
+
+void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
+			     const struct scheduler_report *report)
+{
+	enum job_event event = JOB_EV_EXIT_BAD;
+
+	if (!job_status_is_running(job->status))
+		return;
+	lane_of(job->line)->exited_usec = report->at_usec;
+	job->exit_code = report->exit_code;
+	job->exit_signal = report->exit_signal;
+	/* 2 is plan -detailed-exitcode's "there are changes". */
+	if (report->exit_code == 0 ||
+	    (report->exit_code == 2 && strcmp(job->operation, "OperationTypePlan") == 0))
+		event = JOB_EV_EXIT_OK;
+	else if (job->is_cancelled && job->status == JOB_STOPPING)
+		event = JOB_EV_EXIT_STOPPED;
+	if (report->has_errored_state)
+		hold_for_errored_state(job);
+	scheduler_step(scheduler, job, event);
+}
+
+void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
+{
+	job->runner = NULL;
+	job->runner_pid = 0;
+	job->is_runner_ready = false;
+	if (job_status_is_final(job->status))
+		return;
+	if (job->status == JOB_LOCKING && !job->message)
+		job_set_message(job, "its runner died before terraform was started");
+	scheduler_step(scheduler, job, JOB_EV_VANISHED);
+	scheduler_pump_soon(scheduler);
+}
+
+/* --- making one
+ * ----------------------------------------------------------------------------------- */
+
+int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
+		  const struct scheduler_callbacks *callbacks, void *userdata)
+{
+	CLEANUP(scheduler_freep) struct scheduler *scheduler = NULL;
+	const struct config *config = setup->config;
+	int r;
+
+	scheduler = calloc(1, sizeof(*scheduler));
+	if (!scheduler)
+		return -ENOMEM;
+	scheduler->setup = *setup;
+	scheduler->callbacks = *callbacks;
+	scheduler->userdata = userdata;
+	TAILQ_INIT(&scheduler->all);
+
+	r = runner_link_next_id(setup->jobs_dir, &scheduler->next_id);
+	if (r < 0)
+		return r;
+	r = queue_new(&scheduler->queue,
+		      &(struct queue_limits){
+			      .max_running = config->max_running,
+			      .max_running_per_user = config->max_running_per_user,
+			      .max_queued = config->max_queued,
+			      .max_queued_per_user = config->max_queued_per_user,
+		      });
+	if (r < 0)
+		return r;
+	r = sd_event_add_defer(setup->event, &scheduler->pump, on_pump, scheduler);
+	if (r < 0)
+		return r;
+	/* After every message that this turn brings: a hand-over waits for nothing. */
+	r = sd_event_source_set_priority(scheduler->pump, SD_EVENT_PRIORITY_IDLE);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_enabled(scheduler->pump, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(scheduler);
+	return 0;
+}
+
+struct scheduler *scheduler_free(struct scheduler *scheduler)
+{
+	struct line *line;
+
+	if (!scheduler)
+		return NULL;
+
+	while (!TAILQ_EMPTY(&scheduler->all)) {
+		struct job *job = TAILQ_FIRST(&scheduler->all);
+
+		if (job->line)
+			queue_remove(scheduler->queue, job);
+		forget(scheduler, job);
+	}
+	while (scheduler->queue && (line = queue_first_line(scheduler->queue))) {
+		lane_free(lane_of(line));
+		queue_drop_line(scheduler->queue, line);
+	}
+	queue_free(scheduler->queue);
+	sd_event_source_disable_unref(scheduler->pump);
+	free(scheduler);
+	return NULL;
+}

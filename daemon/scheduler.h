@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens to jobs: carries out what job_fsm says, on the queue, the locks and the
+ * runners. It owns every job and every lock; requests and runners' reports come in by
+ * these calls, what the world should hear of goes out by the callbacks.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "daemon/config.h"
+#include "daemon/http.h"
+#include "daemon/job.h"
+#include "daemon/lock/lock.h"
+#include "daemon/queue.h"
+
+#define SCHEDULER_HISTORY_MAX 1000 /* jobs that are over and still known, with their recordings */
+
+struct scheduler;
+
+struct scheduler_callbacks {
+	/* Something of @job has changed that a watcher would see. */
+	void (*on_changed)(const struct job *job, void *userdata);
+	/* How many there are has changed. */
+	void (*on_counts)(void *userdata);
+	/* It was told to stop, nothing runs and no lock is held any more. */
+	void (*on_stopped)(void *userdata);
+};
+
+/* All borrowed for the scheduler's life. */
+struct scheduler_setup {
+	sd_event *event;
+	struct http *http;
+	const struct config *config;
+	const struct lock_host *host;
+	const char *hostname;
+	const char *jobs_dir; /* recordings: <jobs_dir>/<id>/output */
+	const char *runner;   /* path of tfq-runner */
+	const char *socket;
+	char *const *env; /* the daemon's own */
+};
+
+int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
+		  const struct scheduler_callbacks *callbacks, void *userdata);
+
+/* Runners and terraforms go on; locks stay in the store. */
+struct scheduler *scheduler_free(struct scheduler *scheduler);
+DEFINE_FREEP(scheduler);
+
+/*
+ * Accept @job, which is taken on success, and number it.
+ * Return: 0; -ENOSPC, -EDQUOT or -ENOMEM as queue_add(); -EBUSY if it does not want to
+ * wait and would have to; -ESHUTDOWN while stopping.
+ */
+int scheduler_submit(struct scheduler *scheduler, struct job *job);
+
+/* The job with that number, or NULL. */
+struct job *scheduler_find(const struct scheduler *scheduler, uint64_t id);
+
+/* A job is to end, @by somebody (for the log). @force: the second SIGINT. */
+void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, const char *by);
+
+/* Let the queue of @state (name or identity) go on. Return: 0, or -ENOENT for no such queue,
+ * -EALREADY for none held. */
+int scheduler_resume(struct scheduler *scheduler, const char *state);
+
+/* Take no more jobs, give back those that wait, let those that run end. */
+void scheduler_stop(struct scheduler *scheduler);
+bool scheduler_is_stopping(const struct scheduler *scheduler);
+
+const struct queue *scheduler_queue(const struct scheduler *scheduler);
+/* All jobs it knows, in order of acceptance. */
+const struct job_list *scheduler_jobs(const struct scheduler *scheduler);
+
+/* The lock of @line, or NULL if tfqd never took it. */
+const struct lock *scheduler_lock(const struct line *line);
+
+/* --- runners ------------------------------------------------------------------------------- */
+
+/* @peer says it is the runner of @job. Return: 0, or -EPERM if it is not the process we started. */
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer);
+
+/* What a runner reports of its job. Times: CLOCK_MONOTONIC microseconds. */
+struct scheduler_report {
+	pid_t pid;
+	uint64_t at_usec;
+	int exit_code;          /* -1: none */
+	int exit_signal;        /* 0: none */
+	bool has_errored_state; /* a fresh errored.tfstate lies in the job's directory */
+	const char *message;    /* NULL: none */
+};
+void scheduler_runner_ready(struct scheduler *scheduler, struct job *job);
+void scheduler_runner_refused(struct scheduler *scheduler, struct job *job,
+			      const struct scheduler_report *report);
+void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
+			      const struct scheduler_report *report);
+void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
+			     const struct scheduler_report *report);
+/* The runner's connection is gone. */
+void scheduler_runner_gone(struct scheduler *scheduler, struct job *job);

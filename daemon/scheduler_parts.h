@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by scheduler.c, lane.c and runner_link.c; for nobody else. */
+#pragma once
+
+#include "daemon/scheduler.h"
+
+struct scheduler {
+	struct scheduler_setup setup;
+	struct scheduler_callbacks callbacks;
+	void *userdata;
+
+	struct queue *queue;
+	struct job_list all;
+	void *by_id; /* tsearch(3) */
+	uint64_t next_id;
+	uint64_t over_count;
+	bool is_stopping, is_stopped;
+	sd_event_source *pump; /* once per turn of the loop, however much happened in it */
+};
+
+/* What the scheduler knows of a line beyond the queue: its lock. line::data. */
+struct lane {
+	struct scheduler *scheduler;
+	struct line *line;
+	struct lock *lock;           /* NULL until it is needed first */
+	struct lock_claim *checking; /* of the active job, while we ask if its state exists */
+	bool may_go_early;           /* the active job may start while the lock is handed to it */
+	bool must_release;           /* the lock is to be let go before anybody takes it again */
+	bool is_handed_over;         /* the active job came by hand-over */
+	uint64_t exited_usec;        /* exit of the job before, CLOCK_MONOTONIC */
+	uint64_t held_since_usec;    /* CLOCK_BOOTTIME; 0: not held */
+	uint64_t handover_count;     /* since then */
+};
+
+/* scheduler.c */
+
+/* Apply @event to @job and carry out what it asks for. An event out of place is logged and dropped.
+ */
+void scheduler_step(struct scheduler *scheduler, struct job *job, enum job_event event);
+void scheduler_changed(struct scheduler *scheduler, const struct job *job);
+void scheduler_pump_soon(struct scheduler *scheduler);
+/* It cannot be run; the sentence says why. */
+void scheduler_refuse(struct scheduler *scheduler, struct job *job, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+uint64_t scheduler_now(clockid_t clock); /* microseconds */
+
+/* lane.c */
+
+struct lane *lane_of(const struct line *line);
+/* Return: the lane of a new line, or NULL when out of memory. */
+struct lane *lane_new(struct scheduler *scheduler, struct line *line);
+void lane_free(struct lane *lane);
+/* Want the lock for the active job, or none where terraform takes it; then start the job if it can
+ * be. */
+void lane_acquire(struct lane *lane, struct job *job);
+/* Lock and runner: both there? Then it goes. */
+void lane_try_go(struct lane *lane, struct job *job);
+/* @job, which was active, is over: the lock goes to the next one, or is released. */
+void lane_hand_on(struct lane *lane, const struct job *job);
+/* Nothing waits, nothing runs, nothing is in the store. */
+bool lane_is_idle(const struct lane *lane);
+
+/* runner_link.c */
+
+/* Start the runner of @job if it has none. Return: 0, or a negative errno. */
+int runner_link_start(struct scheduler *scheduler, struct job *job);
+/* Orders. A job without a runner takes them as done. */
+void runner_link_prepare(struct scheduler *scheduler, struct job *job);
+void runner_link_go(struct job *job);
+void runner_link_stop(struct job *job, int level);
+void runner_link_end(struct job *job);
+/* Delete what is recorded of @job. */
+void runner_link_forget(const struct scheduler *scheduler, const struct job *job);
+/* A number above all that the recordings use. Return: 0, or a negative errno. */
+int runner_link_next_id(const char *jobs_dir, uint64_t *ret);

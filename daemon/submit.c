@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/submit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/explain.h"
+#include "common/text.h"
+#include "common/tfargs.h"
+#include "common/wire.h"
+#include "daemon/aws/credentials.h"
+
+#define COMMAND_MAX 512 /* bytes of the command line as shown, with the NUL */
+
+/* --- parameters ---------------------------------------------------------------------------- */
+
+static int take_strv(char ***ret, const json_t *list, size_t max, const char *name,
+		     char **ret_error)
+{
+	const size_t count = json_array_size(list);
+	char **strv;
+
+	if (!json_is_array(list) || count > max)
+		return explain(ret_error, -EBADMSG, "%s is no list of at most %zu strings", name,
+			       max);
+	strv = calloc(count + 1, sizeof(*strv));
+	if (!strv)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const char *word = json_string_value(json_array_get(list, i));
+
+		strv[i] = word ? strdup(word) : NULL;
+		if (!strv[i]) {
+			tfargs_strv_free(strv);
+			return word ? -ENOMEM
+				    : explain(ret_error, -EBADMSG,
+					      "%s holds something that is no string", name);
+		}
+	}
+	*ret = strv;
+	return 0;
+}
+
+/* A text of at most @max bytes. @is_needed: it may not be absent. */
+static int take_text(char **ret, const json_t *parameters, const char *name, size_t max,
+		     bool is_needed, char **ret_error)
+{
+	const json_t *value = json_object_get(parameters, name);
+	const char *text = json_string_value(value);
+
+	if (!value || json_is_null(value))
+		return is_needed ? explain(ret_error, -EBADMSG, "%s is missing", name) : 0;
+	if (!text || strlen(text) > max)
+		return explain(ret_error, -EBADMSG, "%s is no string of at most %zu bytes", name,
+			       max);
+	*ret = strdup(text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int take_path(char **ret, const json_t *parameters, const char *name, char **ret_error)
+{
+	const int r = take_text(ret, parameters, name, WIRE_PATH_MAX - 1, true, ret_error);
+
+	if (r >= 0 && (*ret)[0] != '/')
+		return explain(ret_error, -EBADMSG, "%s is no absolute path", name);
+	return r;
+}
+
+/* People's words: into logs, locks and other people's terminals. */
+static int take_words(char **ret, const json_t *parameters, const char *name, char **ret_error)
+{
+	AUTO_FREE char *text = NULL;
+	int r;
+
+	r = take_text(&text, parameters, name, WIRE_TEXT_MAX, false, ret_error);
+	if (r < 0 || !text || !*text)
+		return r;
+	*ret = malloc(strlen(text) + 1);
+	if (!*ret)
+		return -ENOMEM;
+	(void)text_printable(*ret, strlen(text) + 1, text);
+	return 0;
+}
+
+static int take_priority(struct job *job, const json_t *parameters, char **ret_error)
+{
+	const char *name = json_string_value(json_object_get(parameters, "priority"));
+
+	if (!name)
+		return 0;
+	if (job_priority_parse(&job->priority, name) < 0)
+		return explain(ret_error, -EBADMSG, "priority is high, normal or low");
+	return 0;
+}
+
+static int take_fds(struct job *job, const json_t *parameters, struct peer *peer, char **ret_error)
+{
+	if (json_is_true(json_object_get(parameters, "attach"))) {
+		job->attach_fd = varlink_take_fd(peer->varlink);
+		if (job->attach_fd < 0)
+			return explain(ret_error, -EBADMSG,
+				       "attach is set, but no descriptor came");
+	}
+	if (json_is_true(json_object_get(parameters, "stdin"))) {
+		job->stdin_fd = varlink_take_fd(peer->varlink);
+		if (job->stdin_fd < 0)
+			return explain(ret_error, -EBADMSG, "stdin is set, but no descriptor came");
+	}
+	return 0;
+}
+
+/* --- what it is about ------------------------------------------------------------------------- */
+
+static int take_command(struct job *job, struct tfargs *args, char **ret_error)
+{
+	char line[COMMAND_MAX * 2], clean[COMMAND_MAX];
+	int r;
+
+	r = tfargs_parse(args, job->argv, job->env, ret_error);
+	if (r < 0)
+		return r;
+	if (args->class != TFARGS_LOCKS && args->class != TFARGS_CHILD_LOCKS)
+		return explain(ret_error, -EINVAL, "'%.60s' is no subcommand that is queued",
+			       args->subcommand ? args->subcommand : "");
+	job->operation = args->operation;
+	job->why_child = args->class == TFARGS_CHILD_LOCKS ? args->why_child : NULL;
+	if (args->class == TFARGS_CHILD_LOCKS && !job->why_child)
+		job->why_child = "this subcommand takes the lock itself";
+
+	(void)text_command(line, sizeof(line), job->argv);
+	(void)text_printable(clean, sizeof(clean), line);
+	job->command = strdup(clean);
+	return job->command ? 0 : -ENOMEM;
+}
+
+/* Who takes the lock: tfqd where it knows how, otherwise terraform. */
+static const char *why_child(const struct job *job, const struct config *config, char *const *env)
+{
+	const struct backend *backend = job->backend;
+	struct credentials credentials;
+	const char *why;
+
+	if (backend->kind == BACKEND_LOCAL)
+		return "the state is a local file";
+	if (backend->kind != BACKEND_S3)
+		return "the backend has a lock of its own kind";
+	if (backend->dynamodb_table)
+		return "the lock is in DynamoDB";
+	if (!backend->use_lockfile)
+		return "no lock is configured";
+	if (backend->has_proxy)
+		return "the backend names a proxy";
+	if (credentials_find(&credentials, backend, job->env, env, config->credentials, &why) < 0)
+		return why;
+	return NULL;
+}
+
+static enum job_priority priority_of(enum config_priority priority)
+{
+	switch (priority) {
+	case CONFIG_PRIORITY_HIGH: return JOB_HIGH;
+	case CONFIG_PRIORITY_NORMAL: return JOB_NORMAL;
+	case CONFIG_PRIORITY_LOW: return JOB_LOW;
+	}
+	return JOB_NORMAL;
+}
+
+static int take_state(struct job *job, const json_t *parameters, const struct config *config,
+		      char *const *env, char **ret_error)
+{
+	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
+	const struct config_state *state;
+	int r;
+
+	source = calloc(1, sizeof(*source));
+	if (!source)
+		return -ENOMEM;
+	r = take_path(&source->directory, parameters, "state_directory", ret_error);
+	if (r >= 0)
+		r = take_text(&source->file, parameters, "backend", BACKEND_FILE_MAX, false,
+			      ret_error);
+	if (r >= 0)
+		r = take_text(&source->workspace, parameters, "workspace", BACKEND_WORKSPACE_MAX,
+			      true, ret_error);
+	if (r < 0)
+		return r;
+
+	/* Whether a lock is required may depend on the state, which only the parse tells. */
+	r = backend_parse(&job->backend, source, job->env, false, ret_error);
+	if (r < 0)
+		return r == -ENOMEM ? r : -ENXIO;
+	state = config_state_match(config, job->backend->name);
+	if (state && state->has_require_lock ? state->require_lock : config->require_lock) {
+		CLEANUP(backend_freep) struct backend *again = NULL;
+
+		r = backend_parse(&again, source, job->env, true, ret_error);
+		if (r < 0)
+			return r == -ENOMEM ? r : -ENXIO;
+	}
+	if (state && state->has_priority &&
+	    !json_is_string(json_object_get(parameters, "priority")))
+		job->priority = priority_of(state->priority);
+	job->state_directory = TAKE_PTR(source->directory);
+	if (!job->why_child)
+		job->why_child = why_child(job, config, env);
+	job->is_state_known = strcmp(job->backend->workspace, "default") == 0;
+	return 0;
+}
+
+/* --- the job ------------------------------------------------------------------------------------
+ */
+
+static int copy_owner(struct job_owner *to, const struct job_owner *from)
+{
+	*to = *from;
+	to->groups = NULL;
+	to->name = strdup(from->name);
+	if (!to->name)
+		return -ENOMEM;
+	if (from->group_count == 0)
+		return 0;
+	to->groups = malloc(from->group_count * sizeof(*to->groups));
+	if (!to->groups)
+		return -ENOMEM;
+	memcpy(to->groups, from->groups, from->group_count * sizeof(*to->groups));
+	return 0;
+}
+
+static int take_parameters(struct job *job, const json_t *parameters, struct peer *peer,
+			   char **ret_error)
+{
+	const json_t *umask = json_object_get(parameters, "umask");
+	int r;
+
+	r = take_strv(&job->argv, json_object_get(parameters, "argv"), WIRE_ARGV_MAX, "argv",
+		      ret_error);
+	if (r >= 0)
+		r = take_strv(&job->env, json_object_get(parameters, "environment"), WIRE_ENV_MAX,
+			      "environment", ret_error);
+	if (r >= 0)
+		r = take_path(&job->directory, parameters, "directory", ret_error);
+	if (r >= 0)
+		r = take_text(&job->client, parameters, "client", WIRE_PATH_MAX - 1, false,
+			      ret_error);
+	if (r >= 0)
+		r = take_words(&job->label, parameters, "label", ret_error);
+	if (r >= 0)
+		r = take_words(&job->reason, parameters, "reason", ret_error);
+	if (r >= 0)
+		r = take_priority(job, parameters, ret_error);
+	if (r >= 0)
+		r = take_fds(job, parameters, peer, ret_error);
+	if (r < 0)
+		return r;
+	if (!job->client)
+		job->client = strdup("");
+	if (!job->client)
+		return -ENOMEM;
+	if (!json_is_integer(umask) || json_integer_value(umask) < 0 ||
+	    json_integer_value(umask) > 0777)
+		return explain(ret_error, -EBADMSG,
+			       "umask is no number between 0 and 511 (octal 777)");
+	job->umask = (mode_t)json_integer_value(umask);
+	job->no_wait = json_is_true(json_object_get(parameters, "no_wait"));
+	return 0;
+}
+
+int submit_parse(struct job **ret, const json_t *parameters, struct peer *peer,
+		 const struct config *config, char *const *env, char **ret_error)
+{
+	CLEANUP(job_freep) struct job *job = NULL;
+	const json_int_t protocol = json_integer_value(json_object_get(parameters, "protocol"));
+	struct tfargs args;
+	int r;
+
+	if (protocol != WIRE_PROTOCOL)
+		return explain(ret_error, -EPROTO,
+			       "tfq speaks protocol %lld, tfqd %s speaks %d: update the %s one",
+			       (long long)protocol, VERSION, WIRE_PROTOCOL,
+			       protocol < WIRE_PROTOCOL ? "first" : "second");
+	r = job_new(&job);
+	if (r < 0)
+		return r;
+	r = copy_owner(&job->owner, &peer->owner);
+	if (r < 0)
+		return r;
+	r = take_parameters(job, parameters, peer, ret_error);
+	if (r < 0)
+		return r;
+	r = take_command(job, &args, ret_error);
+	if (r < 0)
+		return r;
+	r = take_state(job, parameters, config, env, ret_error);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(job);
+	return 0;
+}

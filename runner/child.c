@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+struct pipes {
+	int in[2], out[2], err[2], go[2], report[2];
+};
+
+static void close_pair(int pair[2])
+{
+	for (int i = 0; i < 2; i++) {
+		if (pair[i] >= 0)
+			(void)close(pair[i]);
+		pair[i] = -1;
+	}
+}
+
+static void pipes_close(struct pipes *pipes)
+{
+	close_pair(pipes->in);
+	close_pair(pipes->out);
+	close_pair(pipes->err);
+	close_pair(pipes->go);
+	close_pair(pipes->report);
+}
+
+static int pipes_open(struct pipes *pipes)
+{
+	if (pipe2(pipes->in, O_CLOEXEC) < 0 || pipe2(pipes->out, O_CLOEXEC) < 0 ||
+	    pipe2(pipes->err, O_CLOEXEC) < 0 || pipe2(pipes->go, O_CLOEXEC) < 0 ||
+	    pipe2(pipes->report, O_CLOEXEC) < 0)
+		return -errno;
+	return 0;
+}
+
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int signal_number = 1; signal_number < NSIG; signal_number++)
+		(void)signal(signal_number, SIG_DFL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Everything but the exec, then wait for the word. The end of the pipe means: never mind. */
+static int become_terraform(const struct child_spec *spec, const struct pipes *pipes)
+{
+	const int input = spec->stdin_fd >= 0 ? spec->stdin_fd : pipes->in[0];
+	char word;
+	ssize_t n;
+
+	reset_signals();
+	if (setpgid(0, 0) < 0)
+		return -errno;
+	(void)umask(spec->umask);
+	if (dup2(input, STDIN_FILENO) < 0 || dup2(pipes->out[1], STDOUT_FILENO) < 0 ||
+	    dup2(pipes->err[1], STDERR_FILENO) < 0)
+		return -errno;
+	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return -errno;
+	(void)close(pipes->go[1]); /* or its end would never come */
+	do
+		n = read(pipes->go[0], &word, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(0);
+	(void)execve(spec->program, spec->argv, spec->env);
+	return -errno;
+}
+
+static int set_nonblocking(int fd)
+{
+	const int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int take(int *fd)
+{
+	return TAKE_FD(*fd);
+}
+
+int child_prepare(struct child *ret, const struct child_spec *spec)
+{
+	CLEANUP(pipes_close)
+	struct pipes pipes = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	pid_t pid;
+	int r;
+
+	if (chdir(spec->directory) < 0)
+		return -errno;
+	r = pipes_open(&pipes);
+	if (r >= 0)
+		r = set_nonblocking(pipes.out[0]);
+	if (r >= 0)
+		r = set_nonblocking(pipes.err[0]);
+	if (r >= 0)
+		r = set_nonblocking(pipes.in[1]);
+	if (r < 0)
+		return r;
+
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		const int error = -become_terraform(spec, &pipes);
+
+		(void)!write(pipes.report[1], &error, sizeof(error));
+		_exit(127);
+	}
+	*ret = (struct child){
+		.pid = pid,
+		.out = take(&pipes.out[0]),
+		.err = take(&pipes.err[0]),
+		.in = spec->stdin_fd >= 0 ? -1 : take(&pipes.in[1]),
+		.go = take(&pipes.go[1]),
+		.exec_error = take(&pipes.report[0]),
+	};
+	return 0;
+}
+
+int child_go(struct child *child)
+{
+	int error = 0;
+	ssize_t n;
+
+	(void)!write(child->go, "g", 1);
+	(void)close(take(&child->go));
+	do
+		n = read(child->exec_error, &error, sizeof(error));
+	while (n < 0 && errno == EINTR);
+	(void)close(take(&child->exec_error));
+	return n == (ssize_t)sizeof(error) ? -error : 0;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+void child_close(struct child *child)
+{
+	close_fd(&child->out);
+	close_fd(&child->err);
+	close_fd(&child->in);
+	close_fd(&child->go);
+	close_fd(&child->exec_error);
+}
+
+int child_signal_all(int signal_number)
+{
+	char path[64];
+	FILE *children;
+	int count = 0, pid;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	children = fopen(path, "re");
+	if (!children)
+		return -errno;
+	while (fscanf(children, "%d", &pid) == 1) {
+		(void)kill((pid_t)pid, signal_number);
+		count++;
+	}
+	(void)fclose(children);
+	return count;
+}

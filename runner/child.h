@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * terraform as a process: forked and made ready ahead of its turn, so that all that is left
+ * then is one exec. In its own process group, so that a signal for one is not one for all.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child_spec {
+	const char *program;
+	char *const *argv;
+	char *const *env;
+	const char *directory;
+	mode_t umask;
+	int stdin_fd; /* borrowed; -1: a pipe, child::in */
+};
+
+struct child {
+	pid_t pid;
+	int out, err; /* non-blocking, to read what it prints; -1: closed */
+	int in;       /* non-blocking, to write to its stdin; -1: none */
+	int go, exec_error;
+};
+
+/* Fork it; it waits. Return: 0 or a negative errno (chdir(2)'s too). */
+int child_prepare(struct child *ret, const struct child_spec *spec);
+
+/* Let it go. Return: 0 once it has become @spec's program, or execve(2)'s negative errno; then it
+ * is to be reaped. */
+int child_go(struct child *child);
+
+/* Close what is open to it. A child that still waits ends by that. */
+void child_close(struct child *child);
+
+/*
+ * Send @signal_number to every direct child of this process: what is left of a job comes
+ * here, because its runner is a subreaper. Return: how many, or a negative errno.
+ */
+int child_signal_all(int signal_number);

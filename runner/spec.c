@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+#include "runner/spec.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/backend.h"
+#include "common/env.h"
+#include "common/explain.h"
+#include "common/tfargs.h"
+#include "common/which.h"
+
+#define EXTRA_VARIABLES 2 /* TFQ_JOB and TF_WORKSPACE */
+
+static bool is_variable(const char *variable, const char *name)
+{
+	const size_t len = strlen(name);
+
+	return strncmp(variable, name, len) == 0 && variable[len] == '=';
+}
+
+static int take_strv(char ***ret, const json_t *list, size_t extra)
+{
+	const size_t count = json_array_size(list);
+	char **strv = calloc(count + extra + 1, sizeof(*strv));
+	size_t used = 0;
+
+	if (!strv)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const char *word = json_string_value(json_array_get(list, i));
+
+		strv[used] = word ? strdup(word) : NULL;
+		if (!strv[used]) {
+			tfargs_strv_free(strv);
+			return word ? -ENOMEM : -EBADMSG;
+		}
+		used++;
+	}
+	*ret = strv;
+	return 0;
+}
+
+/* Set a variable in a vector that has room for it. */
+static int set_variable(char **env, const char *name, const char *value)
+{
+	char *variable = NULL;
+
+	if (asprintf(&variable, "%s=%s", name, value) < 0)
+		return -ENOMEM;
+	for (; *env; env++) {
+		if (is_variable(*env, name)) {
+			free(*env);
+			break;
+		}
+	}
+	*env = variable;
+	return 0;
+}
+
+static int take_text(char **ret, const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	if (!text)
+		return -EBADMSG;
+	*ret = strdup(text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int take_texts(struct spec *spec, const json_t *object)
+{
+	const struct {
+		char **to;
+		const char *name;
+	} texts[] = {
+		{ &spec->directory, "directory" }, { &spec->state_directory, "state_directory" },
+		{ &spec->identity, "identity" },   { &spec->lock_timeout, "lock_timeout" },
+		{ &spec->binary, "binary" },       { &spec->client, "client" },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		const int r = take_text(texts[i].to, object, texts[i].name);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Whatever is selected in the directory by then: the job runs on the workspace that it was queued
+ * for. */
+static int pin(struct spec *spec, const json_t *object, uint64_t job)
+{
+	const char *workspace = json_string_value(json_object_get(object, "workspace"));
+	char number[24];
+	int r;
+
+	(void)snprintf(number, sizeof(number), "%" PRIu64, job);
+	r = set_variable(spec->env, "TFQ_JOB", number);
+	if (r < 0 || !workspace)
+		return r;
+	return set_variable(spec->env, "TF_WORKSPACE", workspace);
+}
+
+int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
+{
+	CLEANUP(spec_freep) struct spec *spec = calloc(1, sizeof(*spec));
+	int r;
+
+	if (!spec)
+		return -ENOMEM;
+	r = take_strv(&spec->argv, json_object_get(object, "argv"), 0);
+	if (r >= 0)
+		r = take_strv(&spec->env, json_object_get(object, "environment"), EXTRA_VARIABLES);
+	if (r >= 0)
+		r = take_texts(spec, object);
+	if (r >= 0)
+		r = pin(spec, object, job);
+	if (r < 0)
+		return r;
+	spec->umask = (mode_t)json_integer_value(json_object_get(object, "umask"));
+	spec->hold_lock = json_is_true(json_object_get(object, "hold_lock"));
+	spec->has_stdin = json_is_true(json_object_get(object, "stdin"));
+	*ret = TAKE_PTR(spec);
+	return 0;
+}
+
+struct spec *spec_free(struct spec *spec)
+{
+	if (!spec)
+		return NULL;
+	for (char **variable = spec->env; variable && *variable; variable++)
+		explicit_bzero(*variable, strlen(*variable));
+	tfargs_strv_free(spec->env);
+	tfargs_strv_free(spec->argv);
+	free(spec->directory);
+	free(spec->state_directory);
+	free(spec->identity);
+	free(spec->lock_timeout);
+	free(spec->binary);
+	free(spec->client);
+	free(spec);
+	return NULL;
+}
+
+static int find_terraform(const struct spec *spec, char **ret, char **ret_error)
+{
+	const char *const skip[] = { spec->client, NULL };
+	const int r = which_program(ret, spec->binary, env_get(spec->env, "PATH"), skip);
+
+	if (r == 0)
+		return 0;
+	if (r == -EACCES) {
+		(void)explain(ret_error, r, "%s is not executable", spec->binary);
+		return SPEC_EXIT_NOT_EXEC;
+	}
+	(void)explain(
+		ret_error, r,
+		"there is no %s in PATH (%s); install terraform "
+		"(https://developer.hashicorp.com/terraform/install) or set [terraform] binary",
+		spec->binary, env_get(spec->env, "PATH") ? env_get(spec->env, "PATH") : "unset");
+	return SPEC_EXIT_NOT_FOUND;
+}
+
+int spec_command(const struct spec *spec, bool hold_lock, char **ret_program, char ***ret_argv,
+		 char **ret_error)
+{
+	struct tfargs args;
+	char **rest = NULL, **argv;
+	size_t count = 0;
+	int r;
+
+	r = find_terraform(spec, ret_program, ret_error);
+	if (r != 0)
+		return r;
+	r = tfargs_parse(&args, spec->argv, spec->env, ret_error);
+	if (r >= 0)
+		r = tfargs_build(&rest, &args, spec->argv, hold_lock, spec->lock_timeout);
+	if (r < 0)
+		return SPEC_EXIT_FAILED;
+
+	while (rest[count])
+		count++;
+	argv = calloc(count + 2, sizeof(*argv));
+	if (argv)
+		argv[0] = strdup("terraform");
+	if (!argv || !argv[0]) {
+		free(argv);
+		tfargs_strv_free(rest);
+		return SPEC_EXIT_FAILED;
+	}
+	memcpy(argv + 1, rest, count * sizeof(*argv));
+	free(rest);
+	*ret_argv = argv;
+	return 0;
+}
+
+int spec_check_state(const struct spec *spec, char **ret_error)
+{
+	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
+	CLEANUP(backend_freep) struct backend *backend = NULL;
+	int r;
+
+	r = backend_source_read(&source, spec->state_directory, spec->env, ret_error);
+	if (r >= 0)
+		r = backend_parse(&backend, source, spec->env, false, ret_error);
+	if (r < 0)
+		return SPEC_EXIT_FAILED;
+	if (strcmp(backend->identity, spec->identity) == 0)
+		return 0;
+	(void)explain(ret_error, -ESTALE,
+		      "%s was initialised for another state (%s) while the job waited; "
+		      "queue it again",
+		      spec->state_directory, backend->name);
+	return SPEC_EXIT_FAILED;
+}
