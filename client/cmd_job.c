@@ -169,13 +169,14 @@ static int cancel(unsigned long long id, bool force)
 		return r;
 	job = json_object_get(answer, "job");
 	status = json_string_value(json_object_get(job, "status"));
-	if (status && strcmp(status, "stopping") == 0)
+	if (status && strcmp(status, "stopping") == 0) {
 		(void)printf(
 			"Job %llu: terraform was asked to stop%s; it finishes what it has begun, "
 			"which may take a while.\n",
 			id, force ? " once more" : "");
-	else
+	} else {
 		(void)printf("Job %llu: %s.\n", id, status ? status : "?");
+	}
 	json_decref(answer);
 	return 0;
 }

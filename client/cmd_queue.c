@@ -29,10 +29,11 @@ static int fetch(json_t *jobs, bool all)
 		page = json_object_get(answer, "jobs");
 		has_more =
 			json_is_true(json_object_get(answer, "more")) && json_array_size(page) > 0;
-		if (has_more)
+		if (has_more) {
 			after = json_integer_value(
 				json_object_get(json_array_get(page, json_array_size(page) - 1),
 						"id"));
+		}
 		(void)json_array_extend(jobs, page);
 		json_decref(answer);
 	}
@@ -87,7 +88,7 @@ static void print_table(json_t *jobs)
 	static const char *const titles[] = { "ID",   "STATE-NAME", "STATUS",     "POS",
 					      "USER", "COMMAND",    "WAITED/RAN", "LABEL" };
 	const size_t count = json_array_size(jobs);
-	AUTO_FREE json_t **sorted = calloc(count + 1, sizeof(*sorted));
+	AUTO_FREE json_t **sorted = calloc(count + 1, sizeof(void *));
 	struct table *table;
 
 	if (count == 0) {
@@ -98,7 +99,7 @@ static void print_table(json_t *jobs)
 		return;
 	for (size_t i = 0; i < count; i++)
 		sorted[i] = json_array_get(jobs, i);
-	qsort(sorted, count, sizeof(json_t *), compare);
+	qsort(sorted, count, sizeof(void *), compare);
 	table = table_new(titles, sizeof(titles) / sizeof(titles[0]));
 	for (size_t i = 0; i < count; i++)
 		add_row(table, sorted[i]);

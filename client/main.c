@@ -15,14 +15,12 @@
 #include "common/parse.h"
 #include "common/tfargs.h"
 
-/* clang-format off: a table reads best as a table */
+/* clang-format off */
 static const struct command commands[] = {
-	{ "queue", "ls ps", "[--all] [--json]",
-	  "who waits for what, and what runs (also without a command)", cmd_queue },
-	{ "info", NULL, "[ID] [--json]", "one job; without an ID, the daemon", cmd_info },
-	{ "cancel", NULL, "[--force] ID...", "leave the queue, or send terraform its one SIGINT",
-	  cmd_cancel },
-	{ "resume", NULL, "STATE", "let a queue go on that a lost job has stopped", cmd_resume },
+	{ "queue",  "ls ps", "[--all] [--json]", "who waits for what, and what runs (also without a command)", cmd_queue },
+	{ "info",   NULL,    "[ID] [--json]",    "one job; without an ID, the daemon", cmd_info },
+	{ "cancel", NULL,    "[--force] ID...",  "leave the queue, or send terraform its one SIGINT", cmd_cancel },
+	{ "resume", NULL,    "STATE",            "let a queue go on that a lost job has stopped", cmd_resume },
 };
 /* clang-format on */
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -163,10 +161,11 @@ static int say_unknown(const char *word)
 			near = commands[i].name;
 	if (near)
 		print_error("there is no subcommand '%s'; did you mean '%s'?", word, near);
-	else
+	else {
 		print_error(
 			"there is no subcommand '%s'; 'tfq --help' and 'terraform -help' list them",
 			word);
+	}
 	return EXIT_USAGE;
 }
 

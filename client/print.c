@@ -68,8 +68,8 @@ const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec)
  */
 
 struct table {
-	size_t columns, rows;
-	char ***cells;
+	size_t columns;
+	json_t *cells; /* row after row */
 	size_t width[COLUMNS_MAX];
 };
 
@@ -93,57 +93,42 @@ struct table *table_new(const char *const *titles, size_t columns)
 	if (!table)
 		return NULL;
 	table->columns = columns < COLUMNS_MAX ? columns : COLUMNS_MAX;
+	table->cells = json_array();
 	table_add(table, titles);
 	return table;
 }
 
-static void free_row(char **row, size_t columns)
-{
-	for (size_t i = 0; row && i < columns; i++)
-		free(row[i]);
-	free(row);
-}
-
 void table_add(struct table *table, const char *const *cells)
 {
-	char ***grown, **row;
-
 	if (!table)
 		return;
-	grown = realloc(table->cells, (table->rows + 1) * sizeof(*grown));
-	if (!grown)
-		return;
-	table->cells = grown;
-	row = calloc(table->columns, sizeof(*row));
-	for (size_t i = 0; row && i < table->columns; i++) {
-		row[i] = strdup(cells[i] ? cells[i] : "");
-		if (!row[i]) {
-			free_row(row, table->columns);
-			return;
-		}
+	for (size_t i = 0; i < table->columns; i++) {
+		const char *cell = cells[i] ? cells[i] : "";
+		const size_t width = width_of(cell);
+
+		(void)json_array_append_new(table->cells, json_string(cell));
+		if (width > table->width[i])
+			table->width[i] = width;
 	}
-	if (!row)
-		return;
-	table->cells[table->rows++] = row;
-	for (size_t i = 0; i < table->columns; i++)
-		if (width_of(row[i]) > table->width[i])
-			table->width[i] = width_of(row[i]);
 }
 
 void table_print(struct table *table)
 {
+	const json_t *value;
+	size_t i;
+
 	if (!table)
 		return;
-	for (size_t i = 0; i < table->rows; i++) {
-		for (size_t k = 0; k < table->columns; k++) {
-			const size_t pad = table->width[k] - width_of(table->cells[i][k]) + GAP;
+	json_array_foreach(table->cells, i, value)
+	{
+		const char *cell = json_string_value(value);
+		const size_t column = i % table->columns;
+		size_t pad = table->width[column] - width_of(cell) + GAP;
 
-			(void)printf("%s%*s", table->cells[i][k],
-				     k + 1 < table->columns ? (int)pad : 0, "");
-		}
-		(void)putchar('\n');
-		free_row(table->cells[i], table->columns);
+		if (column + 1 == table->columns)
+			pad = 0;
+		(void)printf("%s%*s%s", cell, (int)pad, "", pad == 0 ? "\n" : "");
 	}
-	free(table->cells);
+	json_decref(table->cells);
 	free(table);
 }

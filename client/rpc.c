@@ -23,13 +23,14 @@ static int say_unreachable(const char *path, int error)
 			path);
 		return EXIT_NOT_ALLOWED;
 	}
-	if (error == -ENOENT || error == -ECONNREFUSED)
+	if (error == -ENOENT || error == -ECONNREFUSED) {
 		print_error(
 			"tfqd does not run (no answer at %s). Start it with 'systemctl start tfqd', or "
 			"'tfqd' for yourself alone; TFQ_SOCKET names another socket",
 			path);
-	else
+	} else {
 		print_error("cannot connect to tfqd at %s: %s", path, strerror(-error));
+	}
 	return EXIT_NO_DAEMON;
 }
 
@@ -46,7 +47,7 @@ int rpc_connect(struct varlink **ret)
 	return r < 0 ? say_unreachable(path, r) : 0;
 }
 
-/* clang-format off: a table reads best as a table */
+/* clang-format off */
 static const struct {
 	const char *error;
 	int code;

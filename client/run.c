@@ -227,12 +227,13 @@ static int send_submit(struct run *run, char *const *argv, const struct backend_
 	json_decref(call);
 	if (pair[1] >= 0)
 		(void)close(pair[1]);
-	if (r == -EMSGSIZE)
+	if (r == -EMSGSIZE) {
 		print_error(
 			"the environment and the arguments are too large together; %d KiB are the limit",
 			WIRE_MESSAGE_MAX / 1024);
-	else if (r < 0)
+	} else if (r < 0) {
 		print_error("cannot talk to tfqd: %s", strerror(-r));
+	}
 	return r < 0 ? EXIT_OURS : 0;
 }
 
@@ -551,36 +552,41 @@ static void give_up_waiting(struct run *run)
 	ask_for_end(run);
 }
 
+/* Wait until something happens, and take it in. Return: 0, or the exit code of an error. */
+static int turn(struct run *run)
+{
+	struct pollfd pfds[] = {
+		{ .fd = run->link ? varlink_fd(run->link) : -1, .events = POLLIN },
+		{ .fd = run->attach, .events = POLLIN },
+		{ .fd = run->signals, .events = POLLIN },
+		{ .fd = wants_stdin(run) ? STDIN_FILENO : -1, .events = POLLIN },
+	};
+	int code = 0;
+
+	if (run->link && varlink_events(run->link) & EPOLLOUT)
+		pfds[0].events |= POLLOUT;
+	if (poll(pfds, sizeof(pfds) / sizeof(pfds[0]), time_left_ms(run)) < 0)
+		return errno == EINTR ? 0 : EXIT_OURS;
+	if (pfds[2].revents)
+		read_signal(run);
+	if (pfds[1].revents)
+		read_attach(run);
+	if (pfds[3].revents)
+		read_stdin(run);
+	if (pfds[0].revents)
+		code = read_link(run, pfds[0].revents);
+	give_up_waiting(run);
+	return code;
+}
+
 /* Return: the exit code. */
 static int watch(struct run *run)
 {
-	int code;
-
 	while ((run->link || run->attach >= 0) && !run->has_detached) {
-		struct pollfd pfds[] = {
-			{ .fd = run->link ? varlink_fd(run->link) : -1, .events = POLLIN },
-			{ .fd = run->attach, .events = POLLIN },
-			{ .fd = run->signals, .events = POLLIN },
-			{ .fd = wants_stdin(run) ? STDIN_FILENO : -1, .events = POLLIN },
-		};
+		const int code = turn(run);
 
-		if (run->link && varlink_events(run->link) & EPOLLOUT)
-			pfds[0].events |= POLLOUT;
-		if (poll(pfds, sizeof(pfds) / sizeof(pfds[0]), time_left_ms(run)) < 0 &&
-		    errno != EINTR)
-			return EXIT_OURS;
-		if (pfds[2].revents)
-			read_signal(run);
-		if (pfds[1].revents)
-			read_attach(run);
-		if (pfds[3].revents)
-			read_stdin(run);
-		if (pfds[0].revents) {
-			code = read_link(run, pfds[0].revents);
-			if (code != 0)
-				return code;
-		}
-		give_up_waiting(run);
+		if (code != 0)
+			return code;
 	}
 	waiting_clear(&run->waiting);
 	return exit_code(run);
@@ -596,13 +602,14 @@ static int wait_for_number(struct run *run)
 		return EXIT_NO_DAEMON;
 	}
 	r = rpc_check(message);
-	if (r == 0)
+	if (r == 0) {
 		(void)printf("%llu\n",
 			     (unsigned long long)
 				     print_number(json_object_get(json_object_get(message,
 										  "parameters"),
 								  "job"),
 						  "id"));
+	}
 	json_decref(message);
 	return r;
 }
@@ -640,8 +647,12 @@ int run_queued(char *const *argv, const struct run_options *options)
 	r = find_directories(args.chdir, &cwd, &state_directory);
 	if (r != 0)
 		return r;
-	if (backend_source_read(&source, state_directory, environ, &error) < 0 ||
-	    backend_parse(&backend, source, environ, false, &error) < 0)
+	r = backend_source_read(&source, state_directory, environ, &error);
+	if (r == -ENOENT && strcmp(args.subcommand, "init") == 0) {
+		free(error);
+		return run_terraform(argv); /* there is no state yet that could be migrated */
+	}
+	if (r < 0 || backend_parse(&backend, source, environ, false, &error) < 0)
 		return say_and_free(error, EXIT_BAD_STATE);
 
 	r = rpc_connect(&run.link);

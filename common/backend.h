@@ -14,8 +14,8 @@
 
 #include "common/cleanup.h"
 
-#define BACKEND_FILE_MAX      (256 * 1024) /* bytes of <data dir>/terraform.tfstate */
-#define BACKEND_WORKSPACE_MAX 90 /* bytes of a workspace's name; Terraform Cloud's own limit */
+#define BACKEND_FILE_MAX      262144 /* bytes of <data dir>/terraform.tfstate: 256 KiB */
+#define BACKEND_WORKSPACE_MAX 90     /* bytes of a workspace's name; Terraform Cloud's own limit */
 
 /* What was found on disk, before any meaning is given to it. */
 struct backend_source {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define FRAME_HEADER_LEN 16
-#define FRAME_BODY_MAX   (64 * 1024) /* bytes */
+#define FRAME_BODY_MAX   65536 /* bytes */
 
 /* Numbers are wire and file format: append only, never renumber. */
 enum frame_type {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/text.h"
 
+#include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Length of the UTF-8 character at @s, its code point in *@ret; 0 if the bytes are none. */
@@ -136,4 +138,15 @@ char *text_command(char *buf, size_t size, char *const *argv)
 		memcpy(buf + line.used, "...", 4);
 	}
 	return buf;
+}
+
+int text_replace(char **field, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
 }

@@ -21,3 +21,7 @@ bool text_is_utf8(const char *text);
  * lines end in "...". Return: @buf.
  */
 char *text_command(char *buf, size_t size, char *const *argv);
+
+/* Replace *@field, which may be NULL, by a copy of @text. Return: 0, or -ENOMEM; then it is as it
+ * was. */
+int text_replace(char **field, const char *text);

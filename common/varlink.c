@@ -20,8 +20,8 @@
 
 #include "common/wire.h"
 
-#define READ_CHUNK  4096 /* bytes by which the input buffer grows at least */
-#define FDS_PENDING 16   /* descriptors that may wait for their message to be read */
+#define READ_CHUNK  ((size_t)4096) /* bytes by which the input buffer grows at least */
+#define FDS_PENDING 16             /* descriptors that may wait for their message to be read */
 
 /* A message that waits to be written; descriptors go with its first byte. */
 struct outgoing {

@@ -17,10 +17,11 @@ static bool is_skipped(const struct stat *st, const char *const *skip)
 {
 	struct stat other;
 
-	for (; skip && *skip; skip++)
+	for (; skip && *skip; skip++) {
 		if (**skip && stat(*skip, &other) == 0 && other.st_dev == st->st_dev &&
 		    other.st_ino == st->st_ino)
 			return true;
+	}
 	return false;
 }
 

@@ -59,9 +59,9 @@
 #define WIRE_E_BAD_PARAMETER WIRE_SERVICE ".InvalidParameter"
 
 /* Limits. */
-#define WIRE_MESSAGE_MAX (1024 * 1024) /* bytes of one message, without its NUL */
+#define WIRE_MESSAGE_MAX 1048576 /* bytes of one message, without its NUL */
 #define WIRE_BACKLOG_MAX \
-	(4 * 1024 * 1024)   /* bytes waiting for a peer that does not read: then it is dropped */
+	4194304             /* bytes waiting for a peer that does not read; then it is dropped */
 #define WIRE_FDS_MAX   4    /* descriptors with one message */
 #define WIRE_ARGV_MAX  4096 /* words */
 #define WIRE_ENV_MAX   8192 /* variables */

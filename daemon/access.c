@@ -40,7 +40,7 @@ unsigned access_roles(const struct access *access, const struct job_owner *peer)
 	return roles;
 }
 
-/* clang-format off: a table reads best as a table */
+/* clang-format off */
 static const struct {
 	const char *method;
 	unsigned any_of;

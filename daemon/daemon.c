@@ -155,11 +155,12 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 		return sd_event_exit(daemon->event, 0);
 	}
 	(void)sd_notify(0, "STOPPING=1");
-	if (queue_active_count(queue) > 0)
+	if (queue_active_count(queue) > 0) {
 		log_info("Stopping once %" PRIu64
 			 " running jobs have ended and their locks are released; "
 			 "nothing new is started",
 			 queue_active_count(queue));
+	}
 	scheduler_stop(daemon->scheduler);
 	return 0;
 }
@@ -227,11 +228,12 @@ static int bind_socket(struct daemon *daemon, const char *path)
 	mode_t before;
 	int r;
 
-	if (strlen(path) >= sizeof(address.sun_path))
+	if (strlen(path) >= sizeof(address.sun_path)) {
 		return log_error(-ENAMETOOLONG,
 				 "The socket's path %s is too long; give a shorter one with "
 				 "--socket",
 				 path);
+	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	if (is_alive(&address))
 		return log_error(-EADDRINUSE, "Another tfqd serves %s already", path);
@@ -266,12 +268,13 @@ static int open_socket(struct daemon *daemon)
 		return log_error(count, "Failed to take over the socket from systemd: %m");
 	if (count == 0)
 		return bind_socket(daemon, daemon->config->socket);
-	if (count > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0)
+	if (count > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0) {
 		return log_error(
 			-EINVAL,
 			"Expected one listening AF_UNIX stream socket from systemd, got %d "
 			"descriptors",
 			count);
+	}
 	daemon->socket = SD_LISTEN_FDS_START;
 	flags = fcntl(daemon->socket, F_GETFL);
 	if (flags < 0 || fcntl(daemon->socket, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -294,11 +297,12 @@ static int resolve_group(gid_t *ret, const char *name, const char *key)
 		return 0;
 	}
 	entry = getgrnam(name);
-	if (!entry)
+	if (!entry) {
 		return log_error(-ENOENT,
 				 "[access] %s = %s: there is no such group; make it with: groupadd "
 				 "--system %s",
 				 key, name, name);
+	}
 	*ret = entry->gr_gid;
 	return 0;
 }
@@ -324,19 +328,21 @@ static int make_dirs(struct daemon *daemon)
 	int r;
 
 	r = paths_make_dir(config->runtime_dir, geteuid() == 0 ? 0755 : 0700);
-	if (r < 0)
+	if (r < 0) {
 		return log_error(
 			r,
 			"Failed to make the runtime directory %s (it must be this user's, and "
 			"writable by nobody else): %m",
 			config->runtime_dir);
+	}
 	r = paths_make_dir(config->state_dir, 0700);
-	if (r < 0)
+	if (r < 0) {
 		return log_error(
 			r,
 			"Failed to make the state directory %s (it must be this user's, and "
 			"writable by nobody else): %m",
 			config->state_dir);
+	}
 	if (asprintf(&daemon->jobs_dir, "%s/jobs", config->state_dir) < 0) {
 		daemon->jobs_dir = NULL;
 		return log_oom();
@@ -352,10 +358,11 @@ static int make_dirs(struct daemon *daemon)
 	daemon->state_lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (daemon->state_lock < 0)
 		return log_error(errno, "Failed to open %s: %m", lock_path);
-	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)
+	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0) {
 		return log_error(errno,
 				 "Another tfqd uses %s already; give each its own --state-dir",
 				 config->state_dir);
+	}
 	return 0;
 }
 

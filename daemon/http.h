@@ -13,8 +13,8 @@
 
 #include "common/cleanup.h"
 
-#define HTTP_BODY_MAX   (64 * 1024) /* bytes kept of an answer; the rest makes it an error */
-#define HTTP_HEADER_MAX 256         /* bytes kept of one header's value, with the NUL */
+#define HTTP_BODY_MAX   65536 /* bytes kept of an answer; the rest makes it an error */
+#define HTTP_HEADER_MAX 256   /* bytes kept of one header's value, with the NUL */
 #define HTTP_ERROR_MAX  512
 
 struct http;

@@ -10,7 +10,7 @@ struct step {
 	enum job_action action;
 };
 
-/* clang-format off: a table reads best as a table */
+/* clang-format off */
 
 /* A cell that is not named is zero: an illegal step. */
 static const struct step steps[JOB_STATUS_COUNT][JOB_EVENT_COUNT] = {

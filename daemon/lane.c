@@ -107,11 +107,12 @@ static void on_lost(struct lane *lane, struct job *active)
 		return;
 	if (active->status == JOB_LOCKING)
 		lane->may_go_early = false;
-	else
+	else {
 		job_set_message(active,
 				"the lock was replaced by %s while terraform ran; terraform was "
 				"interrupted",
 				who);
+	}
 	scheduler_step(lane->scheduler, active, JOB_EV_LOCK_LOST);
 }
 
@@ -156,11 +157,12 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 
 	(void)lock;
 
-	if (events & LEASE_EV_GONE)
+	if (events & LEASE_EV_GONE) {
 		log_warning(
 			0,
 			"The lock of %s was removed by somebody while tfqd held it; taking it again",
 			lane->line->name);
+	}
 	if (events & LEASE_EV_HELD)
 		on_held(lane, lane->line->active);
 	if (events & LEASE_EV_LOST)
@@ -259,8 +261,14 @@ static int make_claim(struct lane *lane, const struct job *job, struct lock_clai
 		return -ENOMEM;
 	}
 	(void)snprintf(who, sizeof(who), "%s@%s", job->owner.name, lane->scheduler->setup.hostname);
-	return lock_claim_new(ret, job->id, job->operation, who, job->backend->terraform_version,
-			      path, store);
+	return lock_claim_new(ret, job->id,
+			      &(struct lock_claim_words){
+				      .operation = job->operation,
+				      .who = who,
+				      .version = job->backend->terraform_version,
+				      .path = path,
+			      },
+			      store);
 }
 
 /* --- taking it -----------------------------------------------------------------------------------

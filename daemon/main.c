@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "common/paths.h"
+#include "common/text.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 
@@ -120,9 +121,10 @@ static int read_config(struct config *config)
 	if (arg_config)
 		return read_file(config, arg_config, true);
 	if (geteuid() != 0) {
-		dir = user_dir = paths_user_config_dir(geteuid());
-		if (!dir)
+		user_dir = paths_user_config_dir(geteuid());
+		if (!user_dir)
 			return 0;
+		dir = user_dir;
 	}
 	if (asprintf(&path, "%s/tfqd.conf", dir) < 0) {
 		path = NULL;
@@ -132,44 +134,52 @@ static int read_config(struct config *config)
 	return r < 0 ? r : read_snippets(config, dir);
 }
 
-/* A command-line option wins over the configuration, which wins over systemd, which wins over the
- * default. */
-static int settle(char **value, const char *arg, const char *variable, char *fallback)
+/*
+ * A command-line option wins over the configuration, which wins over systemd's @variable,
+ * which wins over @fallback.
+ */
+static int settle(char **field, const char *arg, const char *variable, const char *fallback)
 {
-	AUTO_FREE char *owned = fallback;
 	const char *from_systemd = variable ? getenv(variable) : NULL;
+	const char *value = fallback;
 
-	if (arg) {
-		free(*value);
-		*value = arg[0] == '/' ? strdup(arg) : NULL;
-		if (!*value)
-			return log_error(-EINVAL, "'%s' is no absolute path", arg);
+	if (arg && arg[0] != '/')
+		return log_error(-EINVAL, "'%s' is no absolute path", arg);
+	if (arg)
+		value = arg;
+	else if (*field)
 		return 0;
+	else if (from_systemd && *from_systemd)
+		value = from_systemd;
+	if (!value) {
+		return log_error(
+			-ENOENT,
+			"Cannot tell where to keep things: set HOME, or give --state-dir and "
+			"--runtime-dir");
 	}
-	if (*value)
-		return 0;
-	*value = from_systemd && *from_systemd ? strndup(from_systemd, strcspn(from_systemd, ":"))
-					       : TAKE_PTR(owned);
-	return *value ? 0
-		      : log_error(-ENOMEM, "Cannot tell where to keep things: set HOME, or give "
-					   "--state-dir and --runtime-dir");
+	return text_replace(field, value) < 0 ? log_oom() : 0;
 }
 
 static int settle_paths(struct config *config)
 {
 	const bool is_root = geteuid() == 0;
-	char *socket = NULL;
+	AUTO_FREE char *state_dir = paths_user_state_dir(geteuid());
+	AUTO_FREE char *runtime_dir = paths_user_runtime_dir(geteuid());
+	AUTO_FREE char *socket = NULL;
 	int r;
 
 	r = settle(&config->state_dir, arg_state_dir, "STATE_DIRECTORY",
-		   is_root ? strdup("/var/lib/tfqd") : paths_user_state_dir(geteuid()));
-	if (r >= 0)
+		   is_root ? "/var/lib/tfqd" : state_dir);
+	if (r >= 0) {
 		r = settle(&config->runtime_dir, arg_runtime_dir, "RUNTIME_DIRECTORY",
-			   is_root ? strdup("/run/tfqd") : paths_user_runtime_dir(geteuid()));
+			   is_root ? "/run/tfqd" : runtime_dir);
+	}
 	if (r < 0)
 		return r;
-	if (asprintf(&socket, "%s/tfqd.sock", config->runtime_dir) < 0)
+	if (asprintf(&socket, "%s/tfqd.sock", config->runtime_dir) < 0) {
+		socket = NULL;
 		return log_oom();
+	}
 	return settle(&config->socket, arg_socket, NULL, socket);
 }
 

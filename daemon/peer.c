@@ -20,8 +20,9 @@
 static int read_groups(int fd, struct job_owner *owner)
 {
 	socklen_t size = 0;
+	gid_t none;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, &none, &size) == 0)
 		return 0; /* none */
 	if (errno != ERANGE || size > GROUPS_MAX * sizeof(gid_t))
 		return -errno;
@@ -88,14 +89,15 @@ void peer_close(struct peer *peer)
 /* The stream has lost its place: say so, as far as the socket takes it, and hang up. */
 static void refuse(struct peer *peer, int r)
 {
-	if (r == -EMSGSIZE)
+	if (r == -EMSGSIZE) {
 		peer_send_error(
 			peer, WIRE_E_BAD_REQUEST,
 			"the message is too large; %d bytes and %d descriptors are the limit",
 			WIRE_MESSAGE_MAX, WIRE_FDS_MAX);
-	else if (r == -EBADMSG)
+	} else if (r == -EBADMSG) {
 		peer_send_error(peer, WIRE_E_BAD_REQUEST,
 				"that is no varlink message: one JSON object, ended by a NUL byte");
+	}
 	log_info("Dropping %s's connection (PID %d): what it sent is no message", peer->owner.name,
 		 (int)peer->owner.pid);
 	peer_close(peer);

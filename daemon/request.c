@@ -42,11 +42,12 @@ static struct job *find_job(const struct call *call, const char *name)
 		return NULL;
 	}
 	job = scheduler_find(call->context->scheduler, (uint64_t)json_integer_value(id));
-	if (!job)
+	if (!job) {
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_JOB,
 				"there is no job %" JSON_INTEGER_FORMAT
 				"; 'tfq queue' lists those there are",
 				json_integer_value(id));
+	}
 	return job;
 }
 
@@ -108,7 +109,7 @@ static void refuse_submit(const struct call *call, int r, const char *error)
 	const char *name = WIRE_E_INTERNAL;
 
 	switch (r) {
-	case -EBADMSG: name = WIRE_E_BAD_REQUEST; break;
+	case -EBADMSG:
 	case -EINVAL: name = WIRE_E_BAD_REQUEST; break;
 	case -EPROTO: name = WIRE_E_VERSION; break;
 	case -ENXIO: name = WIRE_E_BAD_STATE; break;
@@ -226,14 +227,15 @@ static void do_resume(const struct call *call)
 
 	if (r == -EBADMSG)
 		peer_send_error(call->peer, WIRE_E_BAD_REQUEST, "state is missing");
-	else if (r == -ENOENT)
+	else if (r == -ENOENT) {
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
 				"nothing is queued on that state");
-	else if (r == -EALREADY)
+	} else if (r == -EALREADY) {
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
 				"that queue does not stand still");
-	else
+	} else {
 		reply(call, json_pack("{s:s}", "state", state));
+	}
 }
 
 static void do_get_info(const struct call *call)
@@ -261,13 +263,14 @@ static void do_get_description(const struct call *call)
 		reply(call, json_pack("{s:s}", "description", wire_interface));
 	else if (name && strcmp(name, WIRE_SERVICE) == 0)
 		reply(call, json_pack("{s:s}", "description", service));
-	else
+	else {
 		(void)peer_send(call->peer,
 				json_pack("{s:s, s:{s:s}}", "error",
 					  name ? WIRE_E_NO_INTERFACE : WIRE_E_BAD_PARAMETER,
 					  "parameters", name ? "interface" : "parameter",
 					  name ? name : "interface"),
 				NULL, 0);
+	}
 }
 
 /* --- runners
@@ -287,10 +290,11 @@ static void do_hello(const struct call *call)
 	job = find_job(call, "job");
 	if (!job)
 		return;
-	if (call->peer->runs || scheduler_hello(call->context->scheduler, job, call->peer) < 0)
+	if (call->peer->runs || scheduler_hello(call->context->scheduler, job, call->peer) < 0) {
 		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
 				"process %d is not the runner of job %" PRIu64,
 				(int)call->peer->owner.pid, job->id);
+	}
 }
 
 static void do_report(const struct call *call)

@@ -103,15 +103,16 @@ static void log_end(const struct job *job)
 	const int level = job->status == JOB_LOST ? LOG_ERR : LOG_INFO;
 	const char *why = job->message ? job->message : "";
 
-	if (job->exit_signal)
+	if (job->exit_signal) {
 		journal_job(level, job, "%s, killed by signal %d%s%s", job_status_name(job->status),
 			    job->exit_signal, *why ? ": " : "", why);
-	else if (job->exit_code >= 0)
+	} else if (job->exit_code >= 0) {
 		journal_job(level, job, "%s, exit code %d%s%s", job_status_name(job->status),
 			    job->exit_code, *why ? ": " : "", why);
-	else
+	} else {
 		journal_job(level, job, "%s%s%s", job_status_name(job->status), *why ? ": " : "",
 			    why);
+	}
 }
 
 /* It is over. The next one first: everything else can wait for that. */

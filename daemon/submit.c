@@ -11,7 +11,8 @@
 #include "common/wire.h"
 #include "daemon/aws/credentials.h"
 
-#define COMMAND_MAX 512 /* bytes of the command line as shown, with the NUL */
+#define COMMAND_LINE_MAX 1024 /* before it was made printable */
+#define COMMAND_MAX      512  /* bytes of the command line as shown, with the NUL */
 
 /* --- parameters ---------------------------------------------------------------------------- */
 
@@ -62,7 +63,7 @@ static int take_path(char **ret, const json_t *parameters, const char *name, cha
 {
 	const int r = take_text(ret, parameters, name, WIRE_PATH_MAX - 1, true, ret_error);
 
-	if (r >= 0 && (*ret)[0] != '/')
+	if (r >= 0 && (!*ret || **ret != '/'))
 		return explain(ret_error, -EBADMSG, "%s is no absolute path", name);
 	return r;
 }
@@ -114,7 +115,7 @@ static int take_fds(struct job *job, const json_t *parameters, struct peer *peer
 
 static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 {
-	char line[COMMAND_MAX * 2], clean[COMMAND_MAX];
+	char line[COMMAND_LINE_MAX], clean[COMMAND_MAX];
 	int r;
 
 	r = tfargs_parse(args, job->argv, job->env, ret_error);
@@ -274,11 +275,12 @@ int submit_parse(struct job **ret, const json_t *parameters, struct peer *peer,
 	struct tfargs args;
 	int r;
 
-	if (protocol != WIRE_PROTOCOL)
+	if (protocol != WIRE_PROTOCOL) {
 		return explain(ret_error, -EPROTO,
 			       "tfq speaks protocol %lld, tfqd %s speaks %d: update the %s one",
 			       (long long)protocol, VERSION, WIRE_PROTOCOL,
 			       protocol < WIRE_PROTOCOL ? "first" : "second");
+	}
 	r = job_new(&job);
 	if (r < 0)
 		return r;

@@ -6,6 +6,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,16 +162,23 @@ void child_close(struct child *child)
 
 int child_signal_all(int signal_number)
 {
-	char path[64];
+	char path[64], line[16];
 	FILE *children;
-	int count = 0, pid;
+	int count = 0;
 
 	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	children = fopen(path, "re");
 	if (!children)
 		return -errno;
-	while (fscanf(children, "%d", &pid) == 1) {
-		(void)kill((pid_t)pid, signal_number);
+	/* "123 456 ": each number ends in a blank. */
+	for (size_t used = 0; fread(line + used, 1, 1, children) == 1;) {
+		if (line[used] != ' ' && used + 2 < sizeof(line)) {
+			used++;
+			continue;
+		}
+		line[used] = '\0';
+		used = 0;
+		(void)kill((pid_t)strtol(line, NULL, 10), signal_number);
 		count++;
 	}
 	(void)fclose(children);

@@ -562,11 +562,12 @@ static void lose_daemon(struct runner *runner)
 {
 	drop_link(runner);
 	if (!runner->is_started) {
-		if (runner->spec)
+		if (runner->spec) {
 			end_unstarted(runner, SPEC_EXIT_FAILED,
 				      "tfqd went away before terraform was started");
-		else
+		} else {
 			(void)sd_event_exit(runner->event, -ENOTCONN);
+		}
 	}
 	maybe_leave(runner);
 }

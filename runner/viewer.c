@@ -12,7 +12,7 @@
 
 #include "common/cleanup.h"
 
-#define SEND_MAX (1024 * 1024) /* bytes per call: then others have their turn */
+#define SEND_MAX 1048576 /* bytes per call: then others have their turn */
 
 struct viewer {
 	struct viewer *next;

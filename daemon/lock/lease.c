@@ -311,10 +311,11 @@ static unsigned seen_object(struct lease *lease, uint64_t now, const struct leas
 	if (!is_usable_etag(answer->etag))
 		return failed(lease, now, false);
 
-	for (unsigned i = 0; i < lease->open_count; i++)
+	for (unsigned i = 0; i < lease->open_count; i++) {
 		if (strcmp(lease->open[i].nonce, answer->nonce) == 0)
 			return won(lease, answer->nonce, answer->etag, lease->open[i].owner,
 				   lease->open[i].sent_usec);
+	}
 
 	if (lease->state != LEASE_HELD || strcmp(lease->nonce, answer->nonce) != 0)
 		return seen_other(lease, now, answer);

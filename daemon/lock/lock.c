@@ -44,8 +44,8 @@ struct lock_store *lock_store_free(struct lock_store *store)
 	return store ? store->ops->free(store) : NULL;
 }
 
-int lock_claim_new(struct lock_claim **ret, uint64_t job, const char *operation, const char *who,
-		   const char *version, const char *path, struct lock_store *store)
+int lock_claim_new(struct lock_claim **ret, uint64_t job, const struct lock_claim_words *words,
+		   struct lock_store *store)
 {
 	CLEANUP(lock_store_freep) struct lock_store *owned = store;
 	CLEANUP(lock_claim_freep) struct lock_claim *claim = NULL;
@@ -61,10 +61,10 @@ int lock_claim_new(struct lock_claim **ret, uint64_t job, const char *operation,
 		return -ENOMEM;
 
 	claim->job = job;
-	claim->operation = strdup(operation);
-	claim->who = strdup(who);
-	claim->version = strdup(version);
-	claim->path = strdup(path);
+	claim->operation = strdup(words->operation);
+	claim->who = strdup(words->who);
+	claim->version = strdup(words->version);
+	claim->path = strdup(words->path);
 	if (!claim->operation || !claim->who || !claim->version || !claim->path)
 		return -ENOMEM;
 	lockinfo_id(claim->id, random);

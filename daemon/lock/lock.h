@@ -59,12 +59,16 @@ struct lock_claim {
 	struct lock_store *store; /* the claim's own */
 };
 
+struct lock_claim_words {
+	const char *operation, *who, *version, *path;
+};
+
 /*
- * Strings are copied; @store is taken, also on failure.
+ * @words are copied; @store is taken, also on failure.
  * Return: 0, -ENOMEM, or what getrandom(2) says.
  */
-int lock_claim_new(struct lock_claim **ret, uint64_t job, const char *operation, const char *who,
-		   const char *version, const char *path, struct lock_store *store);
+int lock_claim_new(struct lock_claim **ret, uint64_t job, const struct lock_claim_words *words,
+		   struct lock_store *store);
 struct lock_claim *lock_claim_free(struct lock_claim *claim);
 DEFINE_FREEP(lock_claim);
 

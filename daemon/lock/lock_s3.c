@@ -89,24 +89,6 @@ static void add_put(struct headers *headers, const struct lock_s3 *s3, const cha
 	}
 }
 
-static int sign(char **ret, const struct lock_s3 *s3, const char *method, const struct endpoint *at,
-		const struct headers *headers, const char *hash, const char *date)
-{
-	return sigv4_authorization(ret,
-				   &(struct sigv4_request){
-					   .method = method,
-					   .path = at->path,
-					   .headers = headers->list,
-					   .header_count = headers->count,
-					   .payload_hash = hash,
-					   .region = s3->region,
-					   .service = "s3",
-					   .date = date,
-				   },
-				   &(struct sigv4_credentials){ s3->access_key, s3->secret_key,
-								s3->token });
-}
-
 /* One "Name: value" line each, in one buffer that holds the secrets and is wiped. */
 struct lines {
 	char *text;
@@ -127,7 +109,7 @@ static int lines_make(struct lines *lines, const struct headers *headers)
 
 	for (size_t i = 0; i < headers->count; i++)
 		lines->size += strlen(headers->list[i].name) + strlen(headers->list[i].value) + 3;
-	at = lines->text = malloc(lines->size);
+	at = lines->text = malloc(lines->size + 1);
 	if (!at)
 		return -ENOMEM;
 	for (size_t i = 0; i < headers->count; i++) {
@@ -156,7 +138,19 @@ static int start(struct lock_s3 *s3, const char *method, const struct endpoint *
 	add(headers, "x-amz-content-sha256", hash);
 	add(headers, "x-amz-date", date);
 	add(headers, "x-amz-security-token", s3->token);
-	r = sign(&authorization, s3, method, at, headers, hash, date);
+	r = sigv4_authorization(&authorization,
+				&(struct sigv4_request){
+					.method = method,
+					.path = at->path,
+					.headers = headers->list,
+					.header_count = headers->count,
+					.payload_hash = hash,
+					.region = s3->region,
+					.service = "s3",
+					.date = date,
+				},
+				&(struct sigv4_credentials){ s3->access_key, s3->secret_key,
+							     s3->token });
 	if (r < 0)
 		return r;
 	add(headers, "authorization", authorization);
@@ -254,15 +248,16 @@ static void explain(char *buf, const struct lock_s3 *s3, const struct http_respo
 	if (!response->is_answered)
 		(void)snprintf(buf, (size_t)(LOCK_ERROR_MAX - used), "%s", response->error);
 	else if (response->status == 301 ||
-		 strcmp(error->code, "AuthorizationHeaderMalformed") == 0)
+		 strcmp(error->code, "AuthorizationHeaderMalformed") == 0) {
 		(void)snprintf(
 			buf, (size_t)(LOCK_ERROR_MAX - used),
 			"the bucket is in another region%s%s; set it as region in the backend block",
 			region[0] ? ", " : "", text_printable(clean, sizeof(clean), region));
-	else
+	} else {
 		(void)snprintf(buf, (size_t)(LOCK_ERROR_MAX - used), "HTTP %d%s%s%s%s",
 			       response->status, error->code[0] ? ", " : "", error->code,
 			       error->message[0] ? ": " : "", error->message);
+	}
 }
 
 /* Learn the server's clock from its refusal of ours (aws.md 4.4); for signing alone. */
@@ -492,16 +487,11 @@ static int resolve(struct lock_s3 *s3, const struct backend *backend,
 	return endpoint_resolve_s3(&s3->state_at, &where, backend->key, ret_error);
 }
 
-static inline void s3_freep(struct lock_s3 **p)
-{
-	if (*p)
-		(void)s3_free(&(*p)->store);
-}
-
 int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend *backend,
 		const struct lock_s3_config *config, char **ret_error)
 {
-	CLEANUP(s3_freep) struct lock_s3 *s3 = NULL;
+	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
+	struct lock_s3 *s3;
 	const char *region = backend->region ? backend->region : config->region;
 	const char *ca_bundle = backend->ca_bundle ? backend->ca_bundle : config->ca_bundle;
 	int r;
@@ -510,6 +500,7 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 	if (!s3)
 		return -ENOMEM;
 	s3->store.ops = &s3_ops;
+	store = &s3->store;
 	s3->http = http;
 	s3->encrypt = backend->encrypt;
 	s3->insecure = backend->insecure;
@@ -529,6 +520,6 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 	r = resolve(s3, backend, config, ret_error);
 	if (r < 0)
 		return r;
-	*ret = &TAKE_PTR(s3)->store;
+	*ret = TAKE_PTR(store);
 	return 0;
 }

@@ -14,11 +14,10 @@
 #include <stdint.h>
 #include <time.h>
 
-#define LOCKINFO_BODY_MAX (64 * 1024) /* bytes read; a longer body is no lock that we understand \
-				       */
-#define LOCKINFO_TEXT_MAX  512        /* bytes kept of one member, with the NUL */
-#define LOCKINFO_ID_LEN    37         /* a UUID and a NUL */
-#define LOCKINFO_NONCE_LEN 33         /* 32 hex digits and a NUL */
+#define LOCKINFO_BODY_MAX  65536 /* bytes read; a longer body is no lock of ours */
+#define LOCKINFO_TEXT_MAX  512   /* bytes kept of one member, with the NUL */
+#define LOCKINFO_ID_LEN    37    /* a UUID and a NUL */
+#define LOCKINFO_NONCE_LEN 33    /* 32 hex digits and a NUL */
 #define LOCKINFO_VERSION   1 /* of the Tfqd member; others' locks with another are never taken */
 
 /* What we write. All strings are valid UTF-8. */
