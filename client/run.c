@@ -536,7 +536,7 @@ static int time_left_ms(const struct run *run)
 {
 	const uint64_t now = now_usec();
 
-	if (run->deadline_usec == 0 || run->is_running || run->has_timed_out)
+	if (run->deadline_usec == 0 || run->is_running || run->is_over || run->has_timed_out)
 		return -1;
 	return run->deadline_usec <= now ? 0
 					 : (int)((run->deadline_usec - now) / USEC_PER_MSEC) + 1;
@@ -544,7 +544,7 @@ static int time_left_ms(const struct run *run)
 
 static void give_up_waiting(struct run *run)
 {
-	if (run->deadline_usec == 0 || run->is_running || run->has_timed_out ||
+	if (run->deadline_usec == 0 || run->is_running || run->is_over || run->has_timed_out ||
 	    now_usec() < run->deadline_usec)
 		return;
 	waiting_clear(&run->waiting);

@@ -57,6 +57,7 @@ struct job {
 	pid_t runner_pid;    /* 0: none */
 	struct peer *runner; /* NULL: not connected */
 	bool is_runner_ready;
+	bool has_lost_runner;     /* one died before its turn: no other is started ahead */
 	pid_t pid; /* of terraform */
 	uint64_t submitted_usec, started_usec, ended_usec;
 	uint64_t handover_usec; /* exit of the job before to our exec; UINT64_MAX: no hand-over */

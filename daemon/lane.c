@@ -403,6 +403,7 @@ static bool is_limit_reached(const struct lane *lane)
 static bool can_hand_over(const struct lane *lane, const struct job *job, const struct job *next)
 {
 	return next && !lane->scheduler->is_stopping && !lane->line->hold_reason &&
+	       !lane->must_release &&
 	       job_is_locked_by_us(job) && job_is_locked_by_us(next) && lane->lock &&
 	       lock_deadline(lane->lock) > 0 && queue_pick(lane->scheduler->queue) == next;
 }

@@ -149,18 +149,23 @@ static int send_order(struct job *job, json_t *parameters, bool continues, const
 			 count);
 }
 
+/* clang-format off */
 static json_t *spec_json(const struct scheduler *scheduler, const struct job *job)
 {
-	const char *workspace = job_is_locked_by_us(job) ? job->backend->workspace : NULL;
-
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s?, s:b, s:s, s:s, s:s?, s:i, s:b}", "argv",
-			 strv_json(job->argv), "environment", strv_json(job->env), "directory",
-			 job->directory, "state_directory", job->state_directory, "identity",
-			 job->backend->identity, "workspace", workspace, "hold_lock",
-			 job_is_locked_by_us(job), "lock_timeout", CHILD_LOCK_TIMEOUT, "binary",
-			 scheduler->setup.config->binary, "client", job->client, "umask",
-			 (int)job->umask, "stdin", job->stdin_fd >= 0);
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:b, s:s, s:s, s:s?, s:i, s:b}",
+			 "argv", strv_json(job->argv),
+			 "environment", strv_json(job->env),
+			 "directory", job->directory,
+			 "state_directory", job->state_directory,
+			 "identity", job->backend->identity,
+			 "hold_lock", job_is_locked_by_us(job),
+			 "lock_timeout", CHILD_LOCK_TIMEOUT,
+			 "binary", scheduler->setup.config->binary,
+			 "client", job->client,
+			 "umask", (int)job->umask,
+			 "stdin", job->stdin_fd >= 0);
 }
+/* clang-format on */
 
 void runner_link_prepare(struct scheduler *scheduler, struct job *job)
 {

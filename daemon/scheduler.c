@@ -218,7 +218,7 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 	int r;
 
 	if (!line->active || !job_status_is_running(line->active->status) || !head ||
-	    head->runner_pid)
+	    head->runner_pid || head->has_lost_runner)
 		return;
 	r = runner_link_start(scheduler, head);
 	if (r < 0)
@@ -473,6 +473,7 @@ void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
 	job->runner = NULL;
 	job->runner_pid = 0;
 	job->is_runner_ready = false;
+	job->has_lost_runner = true;
 	if (job_status_is_final(job->status))
 		return;
 	if (job->status == JOB_LOCKING && !job->message)

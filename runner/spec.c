@@ -13,7 +13,7 @@
 #include "common/tfargs.h"
 #include "common/which.h"
 
-#define EXTRA_VARIABLES 2 /* TFQ_JOB and TF_WORKSPACE */
+#define EXTRA_VARIABLES 1 /* TFQ_JOB */
 
 static bool is_variable(const char *variable, const char *name)
 {
@@ -91,19 +91,13 @@ static int take_texts(struct spec *spec, const json_t *object)
 	return 0;
 }
 
-/* Whatever is selected in the directory by then: the job runs on the workspace that it was queued
- * for. */
-static int pin(struct spec *spec, const json_t *object, uint64_t job)
+/* So that what the job starts can tell. */
+static int name_job(struct spec *spec, uint64_t job)
 {
-	const char *workspace = json_string_value(json_object_get(object, "workspace"));
 	char number[24];
-	int r;
 
 	(void)snprintf(number, sizeof(number), "%" PRIu64, job);
-	r = set_variable(spec->env, "TFQ_JOB", number);
-	if (r < 0 || !workspace)
-		return r;
-	return set_variable(spec->env, "TF_WORKSPACE", workspace);
+	return set_variable(spec->env, "TFQ_JOB", number);
 }
 
 int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
@@ -119,7 +113,7 @@ int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
 	if (r >= 0)
 		r = take_texts(spec, object);
 	if (r >= 0)
-		r = pin(spec, object, job);
+		r = name_job(spec, job);
 	if (r < 0)
 		return r;
 	spec->umask = (mode_t)json_integer_value(json_object_get(object, "umask"));
@@ -213,8 +207,8 @@ int spec_check_state(const struct spec *spec, char **ret_error)
 	if (strcmp(backend->identity, spec->identity) == 0)
 		return 0;
 	(void)explain(ret_error, -ESTALE,
-		      "%s was initialised for another state (%s) while the job waited; "
-		      "queue it again",
+		      "%s works on another state now (%s) than when the job was queued; "
+		      "select the workspace that you mean, and queue it again",
 		      spec->state_directory, backend->name);
 	return SPEC_EXIT_FAILED;
 }

@@ -15,8 +15,7 @@
 
 struct spec {
 	char **argv; /* the user's */
-	char **env;  /* the user's, with TFQ_JOB, and with TF_WORKSPACE pinned where tfqd holds the
-			lock */
+	char **env;  /* the user's, with TFQ_JOB */
 	char *directory, *state_directory, *identity, *lock_timeout, *binary, *client;
 	mode_t umask;
 	bool hold_lock;

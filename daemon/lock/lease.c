@@ -233,6 +233,9 @@ static unsigned answer_write(struct lease *lease, uint64_t now, const struct lea
 			   lease->sent_usec);
 	case LEASE_R_DENIED:
 		lease->open_count--; /* known not to have written */
+		if (lease->open[last].owner != lease->wanted && lease->state != LEASE_HELD) {
+			return 0; /* denied to one who does not want it any more, with his rights */
+		}
 		return answer_denied(lease, now);
 	case LEASE_R_UNSENT: lease->open_count--; return failed(lease, now, false);
 	case LEASE_R_CONFLICT:

@@ -173,8 +173,10 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 	pump(lock);
 	if (events)
 		callbacks.on_events(lock, events, theirs);
-	if (lock->lease.wanted == 0 && lease_is_idle(&lock->lease))
+	if (lock->lease.wanted == 0 && lease_is_idle(&lock->lease)) {
+		lock->leave_free_usec = 0;
 		callbacks.on_idle(lock, theirs); /* it may be gone now */
+	}
 }
 
 static int format_body(struct lock *lock, const struct lock_claim *claim,

@@ -19,6 +19,7 @@ The programs come from $TFQ_BUILD (default: build/ of this tree), terraform from
 """
 import array
 import collections
+import copy
 import json
 import os
 import re
@@ -272,13 +273,9 @@ S3_BLOCK = """\
   }}
 """
 
-MAIN = """\
-terraform {{
-{backend}}}
-
+BODY = """\
 variable "name" {{ default = "x" }}
 variable "seconds" {{ default = "0" }}
-{extra}
 resource "terraform_data" "work" {{
   input            = var.name
   triggers_replace = uuid()
@@ -294,20 +291,35 @@ resource "terraform_data" "work" {{
 output "name" {{ value = var.name }}
 """
 
+# What terraform init leaves behind, as far as tfq looks at it.
+BACKEND_FILE = {"version": 3, "terraform_version": "1.11.4", "backend": {"type": "s3", "hash": 1, "config": {
+    "bucket": BUCKET, "region": "us-east-1", "use_lockfile": True, "use_path_style": True,
+    "skip_credentials_validation": True, "skip_metadata_api_check": True, "skip_region_validation": True,
+    "skip_requesting_account_id": True}}}
+
 
 class Directory:
-    """A terraform working directory; apply writes "start NAME TIME" and "end NAME TIME" into its journal."""
+    """A terraform working directory; apply writes "start NAME TIME" and "end NAME TIME" into its journal.
+
+    @lock: the line of the backend block that asks for one; @backend: text in place of the whole block; @command: what
+    the local-exec runs; @body: text in place of all resources; @init: False leaves terraform init out, "by hand"
+    writes what it would leave behind, for what is not terraform.
+    """
 
     def __init__(self, world, name, key=KEY, lock="use_lockfile   = true", backend=None, command="sleep ${var.seconds}",
-                 extra="", journal=None, init=True, **fields):
+                 body=None, journal=None, init=True, **fields):
         self.world, self.key = world, key
         self.path = os.path.join(world.path, name)
         self.journal = journal or os.path.join(world.path, "journal")
         os.makedirs(self.path)
         values = dict({"bucket": BUCKET, "region": "us-east-1", "url": world.url}, key=key, lock=lock, **fields)
-        self.write("main.tf", MAIN.format(backend=S3_BLOCK.format(**values) if backend is None else backend,
-                                          journal=self.journal, command=command, extra=extra))
-        if init:
+        block = S3_BLOCK.format(**values) if backend is None else backend
+        if body is None:
+            body = BODY.format(journal=self.journal, command=command)
+        self.write("main.tf", f"terraform {{\n{block}}}\n\n{body}")
+        if init == "by hand":
+            self.change_backend(key=key, endpoints={"s3": world.url})
+        elif init:
             result = self.terraform("init", "-input=false")
             check(result.code == 0, f"terraform init failed: {result.err}")
 
@@ -318,6 +330,18 @@ class Directory:
     def read(self, name):
         with open(os.path.join(self.path, name), encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def change_backend(self, **config):
+        """Edit what terraform init has left behind, or make it."""
+        path = os.path.join(self.path, ".terraform", "terraform.tfstate")
+        value = copy.deepcopy(BACKEND_FILE)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                value = json.load(file)
+        value["backend"]["config"].update(config)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(value, file)
 
     def has(self, name):
         return os.path.exists(os.path.join(self.path, name))
@@ -541,6 +565,23 @@ class World:
 
     def directory(self, name="work", **options):
         return Directory(self, name, **options)
+
+    def fake_terraform(self, script):
+        """A shell script in terraform's place; return the variable that puts it first in PATH."""
+        folder = os.path.join(self.path, "fake")
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, "terraform")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+        return {"PATH": folder + ":" + self.env["PATH"]}
+
+    def as_terraform(self):
+        """tfq under the name of terraform; return the variable that puts it first in PATH."""
+        folder = os.path.join(self.path, "as-terraform")
+        os.makedirs(folder, exist_ok=True)
+        os.symlink(TFQ, os.path.join(folder, "terraform"))
+        return {"PATH": folder + ":" + self.env["PATH"]}
 
     # tfqd
 
