@@ -22,12 +22,13 @@ static const char *ordinal(uint64_t n)
 	}
 }
 
-/* Who it waits for: a job here, or a holder elsewhere. "" if nobody is known. */
-static void describe_cause(char *buf, size_t size, const json_t *job)
+/* Who it waits for: a job here, or a holder elsewhere. "" if nobody is known. @ran: for how long
+ * that one has run. */
+static void describe_cause(char *buf, size_t size, const json_t *job, const char *ran)
 {
 	const json_t *ahead = json_object_get(job, "ahead"),
 		     *holder = json_object_get(job, "holder");
-	char who[128], command[128], reason[256], time[32], since[64], id[64];
+	char who[128], command[128], reason[256], since[64], id[64];
 
 	buf[0] = '\0';
 	if (holder) {
@@ -38,24 +39,22 @@ static void describe_cause(char *buf, size_t size, const json_t *job)
 			       json_is_true(json_object_get(holder, "is_tfqd")) ? " (another tfqd)"
 										: "");
 	} else if (ahead) {
-		const uint64_t started = print_number(ahead, "started");
-
 		(void)print_text(reason, sizeof(reason), ahead, "reason");
 		(void)snprintf(buf, size, ": %s #%" PRIu64 " %s%s%s%s%s%s",
 			       print_text(who, sizeof(who), ahead, "user"),
 			       print_number(ahead, "id"),
 			       print_text(command, sizeof(command), ahead, "command"),
-			       started ? ", " : "", started ? print_duration(time, started, 0) : "",
-			       *reason ? ", \"" : "", reason, *reason ? "\"" : "");
+			       *ran ? ", " : "", ran, *reason ? ", \"" : "", reason,
+			       *reason ? "\"" : "");
 	}
 }
 
-static void describe(char *buf, size_t size, const json_t *job)
+static void describe(char *buf, size_t size, const json_t *job, const char *ran)
 {
 	const uint64_t position = print_number(job, "position"), of = print_number(job, "of");
 	char state[256], cause[512], message[256];
 
-	describe_cause(cause, sizeof(cause), job);
+	describe_cause(cause, sizeof(cause), job, ran);
 	(void)print_text(message, sizeof(message), job, "message");
 	(void)snprintf(buf, size,
 		       "tfq: #%" PRIu64 " queued on %s (%" PRIu64 "%s of %" PRIu64 ")%s%s%s",
@@ -79,15 +78,20 @@ static unsigned terminal_width(void)
 
 void waiting_update(struct waiting *waiting, const json_t *job)
 {
-	char line[sizeof(waiting->last)];
+	const uint64_t started = print_number(json_object_get(job, "ahead"), "started");
+	char line[sizeof(waiting->last)], ran[32] = "";
 
 	if (waiting->is_quiet || !is_worth_it(job))
 		return;
-	describe(line, sizeof(line), job);
+	describe(line, sizeof(line), job,
+		 started ? "running" : ""); /* that time passes is no news */
 	if (strcmp(line, waiting->last) == 0)
 		return;
 	(void)snprintf(waiting->last, sizeof(waiting->last), "%s", line);
 	waiting->has_waited = true;
+	if (started)
+		(void)print_duration(ran, started, 0);
+	describe(line, sizeof(line), job, ran);
 	if (!isatty(STDERR_FILENO)) {
 		(void)fprintf(stderr, "%s\n", line);
 		return;

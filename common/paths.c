@@ -96,12 +96,15 @@ int paths_make_dir(const char *path, mode_t mode)
 
 	if (!copy)
 		return -ENOMEM;
+	/* A slash at the end would make it a parent, and lstat() follow a link. */
+	for (size_t len = strlen(copy); len > 1 && copy[len - 1] == '/'; len--)
+		copy[len - 1] = '\0';
 	r = make_parents(copy);
 	if (r < 0)
 		return r;
-	if (mkdir(path, mode) < 0 && errno != EEXIST)
+	if (mkdir(copy, mode) < 0 && errno != EEXIST)
 		return -errno;
-	if (lstat(path, &st) < 0)
+	if (lstat(copy, &st) < 0)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		return -ENOTDIR;

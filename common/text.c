@@ -84,7 +84,7 @@ char *text_printable(char *buf, size_t size, const char *text)
 static bool needs_quotes(const char *word)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "@%+=:,./-_[]";
+				    "@%+=:,./-_";
 
 	if (!*word)
 		return true;
@@ -97,12 +97,18 @@ static bool needs_quotes(const char *word)
 struct line {
 	char *buf;
 	size_t used, size;
+	bool is_cut;
 };
 
 static void put(struct line *line, const char *text, size_t len)
 {
-	for (size_t i = 0; i < len && line->used + 1 < line->size; i++)
+	for (size_t i = 0; i < len; i++) {
+		if (line->used + 1 == line->size) {
+			line->is_cut = true;
+			return;
+		}
 		line->buf[line->used++] = text[i];
+	}
 }
 
 static void put_word(struct line *line, const char *word)
@@ -131,7 +137,7 @@ char *text_command(char *buf, size_t size, char *const *argv)
 		put_word(&line, argv[i]);
 	}
 	buf[line.used] = '\0';
-	if (line.used + 1 == size && size > 4) { /* full: cut it at a character's end */
+	if (line.is_cut && size > 4) { /* at a character's end */
 		line.used = size - 4;
 		while (line.used > 0 && ((unsigned char)buf[line.used] & 0xc0) == 0x80)
 			line.used--;

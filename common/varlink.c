@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A descriptor belongs to the message whose bytes it came with. The kernel never
- * merges the data of two sendmsg() calls that both carry descriptors, and a sender
- * gives them with the first byte of a message, so the position in the stream at
- * which a descriptor arrived tells the message: fds[].at, counted from the start
- * of the input buffer.
+ * A descriptor belongs to the message whose bytes it came with: a sender gives it with
+ * the first byte, and has each message in a sendmsg() of its own. The kernel ends a
+ * recvmsg() behind the data that carried descriptors, but puts data without any before it
+ * (unix_stream_read_generic()). So the last byte that came together with a descriptor
+ * tells the message: fds[].at, counted from the start of the input buffer.
  */
 #include "common/varlink.h"
 
@@ -163,7 +163,8 @@ static int grow(struct varlink *varlink)
 	return 0;
 }
 
-static int keep_fds(struct varlink *varlink, struct msghdr *header)
+/* @at: where the last byte that came with them is. */
+static int keep_fds(struct varlink *varlink, struct msghdr *header, size_t at)
 {
 	int r = header->msg_flags & MSG_CTRUNC ? -EMSGSIZE : 0;
 
@@ -183,7 +184,7 @@ static int keep_fds(struct varlink *varlink, struct msghdr *header)
 				continue;
 			}
 			varlink->fds[varlink->fd_count].fd = fd;
-			varlink->fds[varlink->fd_count++].at = varlink->in_len;
+			varlink->fds[varlink->fd_count++].at = at;
 		}
 	}
 	return r;
@@ -215,7 +216,7 @@ int varlink_read(struct varlink *varlink)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 
-	r = keep_fds(varlink, &header);
+	r = keep_fds(varlink, &header, varlink->in_len + (size_t)n - (n > 0));
 	if (r < 0)
 		return r;
 	if (n == 0)

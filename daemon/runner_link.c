@@ -82,7 +82,8 @@ static int on_exit_of_runner(sd_event_source *source, const siginfo_t *info, voi
 	struct scheduler *scheduler = userdata;
 	struct job *job;
 
-	(void)source;
+	/* It floats, so that it outlives its job; its work is done. This drops the last reference. */
+	(void)sd_event_source_set_floating(source, false);
 
 	TAILQ_FOREACH(job, &scheduler->all, in_all)
 	if (job->runner_pid == info->si_pid)

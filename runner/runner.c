@@ -479,7 +479,7 @@ static void go(struct runner *runner, bool hold_lock)
 	if (r < 0) {
 		if (asprintf(&error, "cannot run terraform: %s", strerror(-r)) < 0)
 			error = NULL;
-		refuse(runner, r == -EACCES ? SPEC_EXIT_NOT_EXEC : SPEC_EXIT_NOT_FOUND, error);
+		refuse(runner, r == -ENOENT ? SPEC_EXIT_NOT_FOUND : SPEC_EXIT_NOT_EXEC, error);
 		return;
 	}
 	runner->is_started = true;

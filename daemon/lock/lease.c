@@ -45,6 +45,15 @@ void lease_init(struct lease *lease, const struct lease_config *config, uint64_t
 	lease->poll_usec = config->poll_min_usec;
 }
 
+/* Is there a CREATE of which nobody knows what became? */
+static bool may_create(const struct lease *lease)
+{
+	for (unsigned i = 0; i < lease->open_count; i++)
+		if (lease->open[i].creates && lease->open[i].is_unknown)
+			return true;
+	return false;
+}
+
 void lease_want(struct lease *lease, uint64_t owner)
 {
 	if (lease->wanted == owner)
@@ -56,6 +65,8 @@ void lease_want(struct lease *lease, uint64_t owner)
 		lease->state = LEASE_LOOK;
 	if (owner == 0 && lease->state == LEASE_LOST)
 		lease->state = LEASE_FREE;
+	if (owner == 0 && lease->state != LEASE_HELD && may_create(lease))
+		lease->must_settle = true; /* it may have landed since it was looked for */
 }
 
 void lease_hold_off(struct lease *lease, uint64_t usec)
@@ -66,7 +77,8 @@ void lease_hold_off(struct lease *lease, uint64_t usec)
 
 bool lease_is_held_by(const struct lease *lease, uint64_t owner)
 {
-	return lease->state == LEASE_HELD && lease->owner == owner && !lease->gone;
+	return lease->state == LEASE_HELD && lease->owner == owner && !lease->gone &&
+	       !lease->removing;
 }
 
 bool lease_is_idle(const struct lease *lease)
@@ -82,7 +94,7 @@ static enum lease_op choose_held(const struct lease *lease, uint64_t now, uint64
 		return lease->wanted == 0 ? LEASE_READ : LEASE_CREATE;
 	if (lease->wanted == 0)
 		return lease->verified ? LEASE_REMOVE : LEASE_READ;
-	if (lease->wanted != lease->owner || now >= lease->renew_at_usec)
+	if (lease->wanted != lease->owner || lease->removing || now >= lease->renew_at_usec)
 		return LEASE_SWAP;
 	*wake = lease->renew_at_usec;
 	return LEASE_NONE;
@@ -115,7 +127,7 @@ static enum lease_op choose(const struct lease *lease, uint64_t now, uint64_t *w
 
 /* Remember a write before it is sent. Full: the oldest goes; landing late it would count as
  * another's. */
-static void open_write(struct lease *lease, const char *nonce, uint64_t now)
+static void open_write(struct lease *lease, const char *nonce, bool creates, uint64_t now)
 {
 	if (lease->open_count == LEASE_OPEN_MAX) {
 		memmove(&lease->open[0], &lease->open[1],
@@ -124,7 +136,23 @@ static void open_write(struct lease *lease, const char *nonce, uint64_t now)
 	}
 	memcpy(lease->open[lease->open_count].nonce, nonce, LEASE_NONCE_LEN);
 	lease->open[lease->open_count].owner = lease->wanted;
+	lease->open[lease->open_count].creates = creates;
+	lease->open[lease->open_count].is_unknown = false;
 	lease->open[lease->open_count++].sent_usec = now;
+}
+
+/*
+ * The version that @nonce wrote is known to be, or to have been, in the store: what is
+ * conditional on an earlier one cannot land any more. A CREATE can, once there is nothing.
+ */
+static void close_writes(struct lease *lease, const char *nonce)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < lease->open_count; i++)
+		if (lease->open[i].creates && strcmp(lease->open[i].nonce, nonce) != 0)
+			lease->open[kept++] = lease->open[i];
+	lease->open_count = kept;
 }
 
 void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE_NONCE_LEN],
@@ -142,8 +170,10 @@ void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE
 		ret->owner = lease->wanted;
 		ret->seq = lease->state == LEASE_HELD ? lease->seq + 1 : 1;
 		ret->is_handover = ret->op == LEASE_SWAP && lease->wanted != lease->owner;
-		open_write(lease, nonce, now);
+		open_write(lease, nonce, ret->op == LEASE_CREATE, now);
 	}
+	if (ret->op == LEASE_REMOVE)
+		lease->removing = true;
 	lease->in_flight = ret->op;
 	lease->sent_usec = now;
 }
@@ -176,7 +206,7 @@ static unsigned won(struct lease *lease, const char *nonce, const char *etag, ui
 	unsigned events = LEASE_EV_RENEWED;
 
 	lease->seq = was_held ? lease->seq + 1 : 1;
-	if (!was_held || lease->owner != owner || lease->gone)
+	if (!was_held || lease->owner != owner || lease->gone || lease->removing)
 		events |= LEASE_EV_HELD;
 	lease->state = LEASE_HELD;
 	lease->owner = owner;
@@ -184,10 +214,11 @@ static unsigned won(struct lease *lease, const char *nonce, const char *etag, ui
 	memcpy(lease->etag, etag, LEASE_ETAG_MAX);
 	lease->deadline_usec = sent + lease->config.lease_usec;
 	lease->renew_at_usec = sent + jitter(lease, lease->config.renew_usec, 10);
-	lease->open_count = 0;
+	close_writes(lease, lease->nonce);
 	lease->must_settle = false;
 	lease->refused = false;
 	lease->verified = false;
+	lease->removing = false;
 	lease->gone = false;
 	lease->failures = 0;
 	lease->not_before_usec = 0;
@@ -206,6 +237,7 @@ static void forget_held(struct lease *lease, enum lease_state state)
 	lease->must_settle = false;
 	lease->refused = false;
 	lease->verified = false;
+	lease->removing = false;
 	lease->gone = false;
 }
 
@@ -215,7 +247,7 @@ static unsigned answer_denied(struct lease *lease, uint64_t now)
 		return failed(lease, now, false) |
 		       (lease->wanted != lease->owner ? LEASE_EV_DENIED : 0);
 	lease->must_settle = lease->open_count > 0;
-	return LEASE_EV_FAILED;
+	return failed(lease, now, false) | (lease->wanted != 0 ? LEASE_EV_FAILED : 0);
 }
 
 static unsigned answer_write(struct lease *lease, uint64_t now, const struct lease_answer *answer)
@@ -246,27 +278,52 @@ static unsigned answer_write(struct lease *lease, uint64_t now, const struct lea
 	case LEASE_R_ABSENT:
 		lease->refused = true;
 		lease->must_settle = true; /* it may be our own success, answered twice */
+		lease->open[last].is_unknown = true;
 		return 0;
 	case LEASE_R_UNKNOWN:
 	case LEASE_R_THROTTLED: break;
 	}
+	lease->open[last].is_unknown = true;
 	lease->must_settle = true;
 	return failed(lease, now, answer->result == LEASE_R_THROTTLED);
 }
 
+/* What a look showed explains the refusal before it: that write has not landed, and will not. */
+static void explain_refusal(struct lease *lease)
+{
+	if (lease->refused && lease->open_count > 0)
+		lease->open[lease->open_count - 1].is_unknown = false;
+}
+
 static unsigned seen_absent(struct lease *lease, uint64_t now)
 {
+	explain_refusal(lease);
 	lease->must_settle = false;
 	if (lease->state != LEASE_HELD) {
-		const unsigned released = lease->wanted == 0 ? LEASE_EV_RELEASED : 0;
+		const bool was_refused = lease->refused;
 
+		if (lease->state == LEASE_FOREIGN)
+			lease->failures = 0; /* those were a waiter's */
 		forget_held(lease, lease->wanted != 0 ? LEASE_LOOK : LEASE_FREE);
 		lease->foreign_etag[0] = '\0';
-		return released;
+		if (lease->wanted == 0)
+			return LEASE_EV_RELEASED;
+		if (!was_refused)
+			return 0;
+		/* The holder has just gone; but a store that keeps saying so is not in order. */
+		if (lease->failures > 0)
+			return failed(lease, now, false);
+		lease->failures = 1;
+		return 0;
 	}
 	if (lease->wanted == 0) {
 		forget_held(lease, LEASE_FREE);
 		return LEASE_EV_RELEASED;
+	}
+	if (lease->removing) { /* ... by ourselves, before somebody wanted it again */
+		close_writes(lease, "");
+		forget_held(lease, LEASE_LOOK);
+		return 0;
 	}
 	if (lease->gone) /* our CREATE has not landed */
 		return failed(lease, now, false);
@@ -278,15 +335,21 @@ static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease
 {
 	unsigned events = 0;
 
+	explain_refusal(lease);
 	if (lease->state == LEASE_HELD) {
 		const bool was_wanted = lease->wanted != 0;
+		const bool was_removed = lease->removing;
 
-		lease->open_count = 0;
-		forget_held(lease, was_wanted ? LEASE_LOST : LEASE_FREE);
-		return was_wanted ? LEASE_EV_LOST : LEASE_EV_LOST | LEASE_EV_RELEASED;
+		close_writes(lease, "");
+		forget_held(lease, !was_wanted   ? LEASE_FREE
+				   : was_removed ? LEASE_LOOK
+						 : LEASE_LOST);
+		if (!was_removed)
+			return was_wanted ? LEASE_EV_LOST : LEASE_EV_LOST | LEASE_EV_RELEASED;
 	}
 
 	lease->must_settle = false;
+	lease->refused = false;
 	lease->failures = 0;
 	if (lease->wanted == 0) {
 		forget_held(lease, LEASE_FREE);
@@ -302,6 +365,27 @@ static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease
 	if (lease->poll_usec > lease->config.poll_max_usec)
 		lease->poll_usec = lease->config.poll_max_usec;
 	return events;
+}
+
+/* Still the version we hold. */
+static unsigned seen_held(struct lease *lease, uint64_t now, const struct lease_answer *answer)
+{
+	const bool was_gone = lease->gone;
+	const unsigned events = was_gone && lease->wanted == lease->owner ? LEASE_EV_HELD : 0;
+
+	lease->gone = false; /* the store only said so */
+	if (!lease->must_settle) {
+		lease->verified = true; /* this was the look before the release */
+		memcpy(lease->etag, answer->etag, sizeof(lease->etag));
+		return events;
+	}
+	if (lease->refused && !was_gone && strcmp(lease->etag, answer->etag) == 0)
+		lease->etag_unquoted =
+			!lease->etag_unquoted; /* refused with its own ETag: the other form */
+	memcpy(lease->etag, answer->etag, sizeof(lease->etag));
+	lease->must_settle = false;
+	lease->refused = false;
+	return events | failed(lease, now, false);
 }
 
 static unsigned seen_object(struct lease *lease, uint64_t now, const struct lease_answer *answer)
@@ -323,19 +407,7 @@ static unsigned seen_object(struct lease *lease, uint64_t now, const struct leas
 	if (lease->state != LEASE_HELD || strcmp(lease->nonce, answer->nonce) != 0)
 		return seen_other(lease, now, answer);
 
-	/* Still the version we hold. */
-	if (!lease->must_settle) {
-		lease->verified = true; /* this was the look before the release */
-		memcpy(lease->etag, answer->etag, sizeof(lease->etag));
-		return 0;
-	}
-	if (lease->refused && strcmp(lease->etag, answer->etag) == 0)
-		lease->etag_unquoted =
-			!lease->etag_unquoted; /* refused with its own ETag: the other form */
-	memcpy(lease->etag, answer->etag, sizeof(lease->etag));
-	lease->must_settle = false;
-	lease->refused = false;
-	return failed(lease, now, false);
+	return seen_held(lease, now, answer);
 }
 
 static unsigned answer_read(struct lease *lease, uint64_t now, const struct lease_answer *answer)
@@ -370,7 +442,7 @@ static unsigned answer_remove(struct lease *lease, uint64_t now, const struct le
 	switch (answer->result) {
 	case LEASE_R_DONE:
 	case LEASE_R_ABSENT:
-		lease->open_count = 0;
+		close_writes(lease, "");
 		forget_held(lease, lease->wanted != 0 ? LEASE_LOOK : LEASE_FREE);
 		return lease->wanted != 0 ? 0 : LEASE_EV_RELEASED;
 	case LEASE_R_REFUSED:

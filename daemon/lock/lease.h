@@ -121,11 +121,14 @@ struct lease {
 	struct {
 		char nonce[LEASE_NONCE_LEN];
 		uint64_t owner, sent_usec;
+		bool creates;    /* may land at any time at which there is no object */
+		bool is_unknown; /* no answer told what became of it */
 	} open[LEASE_OPEN_MAX];
 	unsigned open_count;
 	bool must_settle; /* READ before anything else is sent */
 	bool refused;     /* ... because the store refused the condition */
 	bool verified;    /* releasing: the last READ showed our own version */
+	bool removing;    /* a REMOVE was sent: not held by anybody until a write is confirmed */
 	bool gone;        /* held, but the store has nothing: CREATE */
 	bool etag_unquoted;
 

@@ -342,7 +342,7 @@ void lock_leave_free(struct lock *lock, uint64_t usec)
 bool lock_is_in_doubt(const struct lock *lock)
 {
 	return lock->lease.state != LEASE_HELD || lock->lease.must_settle || lock->lease.gone ||
-	       lock->lease.failures > 0;
+	       lock->lease.removing || lock->lease.failures > 0;
 }
 
 bool lock_is_held_by(const struct lock *lock, uint64_t job)

@@ -18,6 +18,10 @@ static void put_string(FILE *out, const char *text)
 	for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
 		if (*s == '"' || *s == '\\')
 			(void)fprintf(out, "\\%c", *s);
+		else if (*s == '\b') /* this and the next since Go 1.22, terraform 1.8 */
+			(void)fputs("\\b", out);
+		else if (*s == '\f')
+			(void)fputs("\\f", out);
 		else if (*s == '\n')
 			(void)fputs("\\n", out);
 		else if (*s == '\r')
@@ -104,11 +108,16 @@ int lockinfo_parse(struct lockinfo_seen *ret, const char *body, size_t len)
 	json_error_t error;
 	json_t *object;
 	const char *id;
+	bool has_twins = false;
 
 	*ret = (struct lockinfo_seen){ 0 };
 	if (len > LOCKINFO_BODY_MAX)
 		return -EBADMSG;
-	object = json_loadb(body, len, 0, &error);
+	object = json_loadb(body, len, JSON_REJECT_DUPLICATES, &error);
+	if (!object) { /* terraform lets the last one win */
+		object = json_loadb(body, len, 0, &error);
+		has_twins = true;
+	}
 	id = json_string_value(json_object_get(object, "ID"));
 	if (!id || !*id) {
 		json_decref(object);
@@ -120,7 +129,8 @@ int lockinfo_parse(struct lockinfo_seen *ret, const char *body, size_t len)
 	take_text(ret->info, object, "Info");
 	take_text(ret->who, object, "Who");
 	take_text(ret->created, object, "Created");
-	take_ours(ret, json_object_get(object, "Tfqd"));
+	if (!has_twins) /* what we wrote has none */
+		take_ours(ret, json_object_get(object, "Tfqd"));
 	json_decref(object);
 	return 0;
 }

@@ -449,7 +449,7 @@ class World:
             for program in self.programs:
                 program.end()
             trouble += self.stop_daemon()
-            trouble += self.end_leftovers()
+            self.end_leftovers()
             log = self.log()
             if SANITIZER.search(log):
                 trouble.append("a sanitizer has found something")
@@ -471,7 +471,8 @@ class World:
         config = os.path.join(self.path, "tfqd.conf")
         with open(config, "w", encoding="utf-8") as file:
             file.write(self.config)
-        env = {name: value for name, value in self.env.items() if not name.startswith(("AWS_", "TF"))}
+        env = {name: value for name, value in self.env.items()
+               if name in ("PATH", "HOME", "LANG", "TZ") or name.endswith("SAN_OPTIONS")}
         program = Program(self, [TFQD, "--config", config, "--state-dir", os.path.join(self.path, "state"),
                                  "--runtime-dir", os.path.join(self.path, "run"), *options], "/", env)
         self.programs.remove(program)
@@ -496,37 +497,35 @@ class World:
         if daemon:
             if not daemon.is_running():
                 return [f"tfqd has ended by itself with {daemon.process.returncode}"]
-            for job in self.jobs():
-                self.end_children(job)
             daemon.send(signal.SIGTERM)
-            try:
-                code = daemon.process.wait(STOP_SECONDS)
-                if code != 0:
-                    trouble.append(f"tfqd ended with {code}")
-            except subprocess.TimeoutExpired:
+            end = time.monotonic() + STOP_SECONDS
+            while daemon.is_running() and time.monotonic() < end:
+                self.end_jobs()
+                time.sleep(POLL_SECONDS)
+            if daemon.is_running():
                 trouble.append(f"tfqd did not stop within {STOP_SECONDS} s of SIGTERM")
+            elif daemon.process.returncode != 0:
+                trouble.append(f"tfqd ended with {daemon.process.returncode}")
         for program in self.logs:
             program.end()
         return trouble
 
-    @staticmethod
-    def end_children(job):
-        """A job that still runs at the end of its case would keep tfqd from stopping."""
-        if job.get("pid"):
-            try:
-                os.kill(job["pid"], signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    def end_jobs(self):
+        """What still runs at the end of its case would keep tfqd from stopping."""
+        try:
+            for job in self.jobs():
+                if job.get("pid"):
+                    os.kill(job["pid"], signal.SIGKILL)
+        except (OSError, EOFError, VarlinkError):
+            pass  # it has just ended
 
     def end_leftovers(self):
-        """Kill what names our own folder in its command line or environment, by pid; return what went wrong."""
-        found = self.leftovers()
-        for pid, _ in found:
+        """Kill, by pid, what names our own folder in its command line or environment."""
+        for pid, _ in self.leftovers():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        return []
 
     def leftovers(self):
         """[(pid, command line)] of the processes that have to do with this world, this one left out."""
@@ -646,6 +645,7 @@ def on_alarm(_number, _frame):
 
 
 def run_case(sentence, function, seconds):
+    started = time.monotonic()
     signal.signal(signal.SIGALRM, on_alarm)
     signal.alarm(seconds)
     try:
@@ -662,7 +662,7 @@ def run_case(sentence, function, seconds):
         return "failed"
     finally:
         signal.alarm(0)
-    print(f"PASS {sentence}", flush=True)
+    print(f"PASS {sentence} ({time.monotonic() - started:.1f} s)", flush=True)
     return "passed"
 
 

@@ -1,0 +1,1742 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/lock/lease.h"
+#include "tests/unit/unit.h"
+
+#define SEC UINT64_C(1000000)
+
+static const struct lease_config config = {
+	.lease_usec = 900 * SEC,
+	.renew_usec = 60 * SEC,
+	.poll_min_usec = 1 * SEC,
+	.poll_max_usec = 5 * SEC,
+	.acquire_tries = 4,
+};
+
+/* --- stories: one machine, its requests and their answers as told ------------------------ */
+
+struct story {
+	struct lease lease;
+	struct lease_request request;
+	uint64_t now;
+	unsigned writes; /* nonces given out */
+	unsigned events; /* of the last answer */
+};
+
+static void nonce_of(char nonce[static LEASE_NONCE_LEN], unsigned number)
+{
+	(void)snprintf(nonce, LEASE_NONCE_LEN, "%032x", number);
+}
+
+static void begin(struct story *story)
+{
+	*story = (struct story){ .now = 1000 * SEC };
+	lease_init(&story->lease, &config, 1);
+}
+
+/* It must want to send @op, now or after a wait. */
+static void expect(struct story *story, enum lease_op op)
+{
+	char nonce[LEASE_NONCE_LEN];
+
+	nonce_of(nonce, story->writes + 1);
+	lease_next(&story->lease, story->now, nonce, &story->request);
+	if (story->request.op == LEASE_NONE && op != LEASE_NONE) {
+		ck_assert_uint_lt(story->request.wake_usec, UINT64_MAX);
+		ck_assert_uint_gt(story->request.wake_usec, story->now);
+		story->now = story->request.wake_usec;
+		lease_next(&story->lease, story->now, nonce, &story->request);
+	}
+	ck_assert_int_eq(story->request.op, op);
+	if (op == LEASE_CREATE || op == LEASE_SWAP) {
+		ck_assert_str_eq(story->request.nonce, nonce);
+		story->writes++;
+	}
+}
+
+static void tell(struct story *story, const struct lease_answer *answer)
+{
+	story->now += SEC / 10;
+	story->events = lease_answer(&story->lease, story->now, answer);
+}
+
+static void result(struct story *story, enum lease_result result)
+{
+	tell(story, &(struct lease_answer){ .result = result });
+}
+
+static void written(struct story *story, const char *etag)
+{
+	struct lease_answer answer = { .result = LEASE_R_DONE };
+
+	(void)snprintf(answer.etag, sizeof(answer.etag), "%s", etag);
+	tell(story, &answer);
+}
+
+/* A READ shows our write @number (0: raw terraform's), as version @etag. */
+static void seen(struct story *story, unsigned number, const char *etag)
+{
+	struct lease_answer answer = { .result = LEASE_R_DONE, .id = "some-id" };
+
+	if (number > 0)
+		nonce_of(answer.nonce, number);
+	(void)snprintf(answer.etag, sizeof(answer.etag), "%s", etag);
+	tell(story, &answer);
+}
+
+static void hold(struct story *story, uint64_t owner)
+{
+	begin(story);
+	lease_want(&story->lease, owner);
+	expect(story, LEASE_CREATE);
+	written(story, "e1");
+	ck_assert_uint_eq(story->events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	ck_assert(lease_is_held_by(&story->lease, owner));
+}
+
+static void release(struct story *story, unsigned number, const char *etag)
+{
+	lease_want(&story->lease, 0);
+	expect(story, LEASE_READ);
+	seen(story, number, etag);
+	expect(story, LEASE_REMOVE);
+	ck_assert_str_eq(story->request.etag, etag);
+	result(story, LEASE_R_DONE);
+	ck_assert_uint_eq(story->events, LEASE_EV_RELEASED);
+	ck_assert(lease_is_idle(&story->lease));
+	expect(story, LEASE_NONE);
+	ck_assert_uint_eq(story->request.wake_usec, UINT64_MAX);
+}
+
+/* Both bounds of the jitter. */
+static void assert_about(uint64_t usec, uint64_t wanted, uint64_t percent)
+{
+	ck_assert_uint_ge(usec, wanted - wanted * percent / 100);
+	ck_assert_uint_le(usec, wanted + wanted * percent / 100);
+}
+
+START_TEST(free_lock_is_taken_renewed_and_released)
+{
+	struct story story;
+	uint64_t sent;
+
+	begin(&story);
+	expect(&story, LEASE_NONE);
+	ck_assert_uint_eq(story.request.wake_usec, UINT64_MAX);
+	ck_assert(lease_is_idle(&story.lease));
+
+	lease_want(&story.lease, 7);
+	sent = story.now;
+	expect(&story, LEASE_CREATE);
+	ck_assert_uint_eq(story.request.owner, 7);
+	ck_assert_uint_eq(story.request.seq, 1);
+	ck_assert(!story.request.is_handover);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	ck_assert(!lease_is_idle(&story.lease));
+	expect(&story, LEASE_NONE); /* one at a time */
+
+	story.now += 5 * SEC;
+	written(&story, "e1");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	ck_assert(!lease_is_held_by(&story.lease, 8));
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+
+	for (unsigned i = 2; i < 50; i++) {
+		char etag[LEASE_ETAG_MAX];
+		const uint64_t before = sent;
+
+		expect(&story, LEASE_SWAP);
+		sent = story.now;
+		assert_about(sent - before, config.renew_usec, 10);
+		(void)snprintf(etag, sizeof(etag), "e%u", i - 1);
+		ck_assert_str_eq(story.request.etag, etag);
+		ck_assert_uint_eq(story.request.seq, i);
+		ck_assert(!story.request.is_handover);
+		(void)snprintf(etag, sizeof(etag), "e%u", i);
+		written(&story, etag);
+		ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+		ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+	}
+	release(&story, 49, "e49");
+}
+END_TEST
+
+START_TEST(refused_create_that_was_ours_is_believed_after_a_look)
+{
+	struct story story;
+	uint64_t sent;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	sent = story.now;
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED); /* sent twice by the transport */
+	ck_assert_uint_eq(story.events, 0);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	ck_assert(!lease_is_idle(&story.lease));
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+	release(&story, 1, "e1");
+}
+END_TEST
+
+START_TEST(refused_create_whose_holder_has_gone_is_tried_at_once)
+{
+	struct story story;
+	uint64_t now;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	ck_assert_uint_eq(story.events, 0);
+	now = story.now;
+	expect(&story, LEASE_CREATE);
+	ck_assert_uint_eq(story.now, now);
+	ck_assert_uint_eq(story.request.seq, 1);
+	written(&story, "e1");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+}
+END_TEST
+
+START_TEST(store_that_refuses_and_has_nothing_is_not_asked_without_pause)
+{
+	struct story story;
+	const uint64_t limit = 1000;
+	uint64_t asked = 0;
+	bool has_failed = false;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	story.now = 0;
+	while (story.now < 60 * SEC && asked < limit) {
+		expect(&story, LEASE_CREATE);
+		story.events = lease_answer(&story.lease, ++story.now,
+					    &(struct lease_answer){ .result = LEASE_R_REFUSED });
+		expect(&story, LEASE_READ);
+		story.events = lease_answer(&story.lease, ++story.now,
+					    &(struct lease_answer){ .result = LEASE_R_ABSENT });
+		has_failed |= (story.events & LEASE_EV_FAILED) != 0;
+		asked++;
+	}
+	ck_assert_uint_lt(asked, 100);
+	ck_assert(has_failed);
+}
+END_TEST
+
+START_TEST(foreign_holder_is_polled_until_the_lock_is_free)
+{
+	struct story story;
+	uint64_t poll_usec = config.poll_min_usec;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	ck_assert_uint_eq(story.events, LEASE_EV_FOREIGN);
+
+	for (unsigned i = 0; i < 40; i++) {
+		const uint64_t before = story.now;
+
+		expect(&story, LEASE_READ);
+		assert_about(story.now - before, poll_usec, 20);
+		poll_usec += poll_usec / 2;
+		if (poll_usec > config.poll_max_usec)
+			poll_usec = config.poll_max_usec;
+		seen(&story, 0, i < 20 ? "f1" : "f2"); /* told of once per version */
+		ck_assert_uint_eq(story.events, i == 20 ? LEASE_EV_FOREIGN : 0);
+		ck_assert(!lease_is_held_by(&story.lease, 7));
+	}
+
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+	written(&story, "e1");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+}
+END_TEST
+
+START_TEST(waiter_that_no_longer_wants_goes_at_once)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_READ);
+	lease_want(&story.lease, 0);
+	ck_assert(!lease_is_idle(&story.lease));
+	seen(&story, 0, "f1");
+	for (unsigned i = 0; i < 3 && !lease_is_idle(&story.lease); i++) {
+		expect(&story, LEASE_READ); /* its CREATE may have landed */
+		seen(&story, 0, "f1");
+	}
+	ck_assert(lease_is_idle(&story.lease));
+	expect(&story, LEASE_NONE);
+	ck_assert_uint_eq(story.request.wake_usec, UINT64_MAX);
+}
+END_TEST
+
+/* What comes back for a write, what a look then shows, and what follows from it. */
+static const struct {
+	const char *name;
+	enum lease_result answer;
+	bool landed;
+	unsigned events, settled_events;
+} lost_answers[] = {
+	/* clang-format off */
+	{ "unknown, landed", LEASE_R_UNKNOWN, true, LEASE_EV_TROUBLE, LEASE_EV_RENEWED },
+	{ "unknown, not landed", LEASE_R_UNKNOWN, false, LEASE_EV_TROUBLE, LEASE_EV_TROUBLE },
+	{ "throttled, landed", LEASE_R_THROTTLED, true, LEASE_EV_TROUBLE, LEASE_EV_RENEWED },
+	{ "throttled, not landed", LEASE_R_THROTTLED, false, LEASE_EV_TROUBLE, LEASE_EV_TROUBLE },
+	{ "refused, landed", LEASE_R_REFUSED, true, 0, LEASE_EV_RENEWED },
+	{ "refused, not landed", LEASE_R_REFUSED, false, 0, LEASE_EV_TROUBLE },
+	{ "conflict, not landed", LEASE_R_CONFLICT, false, LEASE_EV_TROUBLE, LEASE_EV_TROUBLE },
+	{ "no ETag, landed", LEASE_R_DONE, true, LEASE_EV_TROUBLE, LEASE_EV_RENEWED },
+	/* clang-format on */
+};
+#define LOST_COUNT ((int)(sizeof(lost_answers) / sizeof(lost_answers[0])))
+
+START_TEST(renewal_without_an_answer_is_settled_by_a_look)
+{
+	struct story story;
+	uint64_t sent, deadline;
+
+	hold(&story, 7);
+	deadline = story.lease.deadline_usec;
+	expect(&story, LEASE_SWAP);
+	sent = story.now;
+	result(&story, lost_answers[_i].answer);
+	ck_assert_msg(story.events == lost_answers[_i].events, "%s: %x", lost_answers[_i].name,
+		      story.events);
+	ck_assert_uint_eq(story.lease.deadline_usec, deadline);
+	ck_assert(lease_is_held_by(&story.lease, 7)); /* until it is known to be otherwise */
+
+	expect(&story, LEASE_READ);
+	if (lost_answers[_i].landed)
+		seen(&story, 2, "e2");
+	else
+		seen(&story, 1, "e1");
+	ck_assert_msg(story.events == lost_answers[_i].settled_events, "%s: %x",
+		      lost_answers[_i].name, story.events);
+	ck_assert_uint_eq(story.lease.deadline_usec,
+			  lost_answers[_i].landed ? sent + config.lease_usec : deadline);
+
+	expect(&story, LEASE_SWAP);
+	ck_assert_str_eq(story.request.etag, lost_answers[_i].landed ? "e2" : "e1");
+	written(&story, "e3");
+	ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+	release(&story, 3, "e3");
+}
+END_TEST
+
+START_TEST(create_without_an_answer_is_settled_by_a_look)
+{
+	struct story story;
+	const uint64_t sent = 1000 * SEC;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, lost_answers[_i].answer);
+	ck_assert_uint_eq(story.events, lost_answers[_i].events);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	expect(&story, LEASE_READ);
+	if (lost_answers[_i].landed) {
+		seen(&story, 1, "e1");
+		ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+		ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+		release(&story, 1, "e1");
+		return;
+	}
+	result(&story, LEASE_R_ABSENT);
+	ck_assert_msg(!lease_is_held_by(&story.lease, 7), "%s", lost_answers[_i].name);
+	expect(&story, LEASE_CREATE);
+	written(&story, "e2");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	ck_assert_uint_gt(story.lease.deadline_usec, sent + config.lease_usec);
+	release(&story, 2, "e2");
+}
+END_TEST
+
+START_TEST(create_that_lands_late_is_still_known)
+{
+	struct story story;
+	uint64_t sent;
+
+	/* The first is lost, absent, the second is refused: by the first. */
+	begin(&story);
+	lease_want(&story.lease, 7);
+	sent = story.now;
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+	release(&story, 1, "e1");
+}
+END_TEST
+
+START_TEST(create_that_lands_after_a_release_is_not_taken_for_anothers)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+	written(&story, "e2");
+	release(&story, 2, "e2");
+
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e3");
+	ck_assert(story.events & LEASE_EV_RENEWED);
+	ck_assert(!lease_is_held_by(&story.lease, 8)); /* job 7 is written there */
+	expect(&story, LEASE_SWAP);
+	ck_assert_str_eq(story.request.etag, "e3");
+	ck_assert_uint_eq(story.request.owner, 8);
+	ck_assert(story.request.is_handover);
+	written(&story, "e4");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	release(&story, 4, "e4");
+}
+END_TEST
+
+START_TEST(create_whose_outcome_is_open_is_looked_for_before_it_rests)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	lease_want(&story.lease, 0);
+	ck_assert(!lease_is_idle(&story.lease));
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1"); /* it has landed */
+	ck_assert(!lease_is_idle(&story.lease));
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_REMOVE);
+	result(&story, LEASE_R_DONE);
+	ck_assert_uint_eq(story.events, LEASE_EV_RELEASED);
+	ck_assert(lease_is_idle(&story.lease));
+}
+END_TEST
+
+START_TEST(renewal_that_lands_late_is_won_from_its_own_sending)
+{
+	struct story story;
+	uint64_t sent;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	sent = story.now;
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_SWAP); /* the same again, with another nonce */
+	ck_assert_str_eq(story.request.etag, "e1");
+	result(&story, LEASE_R_REFUSED); /* by the first one, which landed now */
+	ck_assert_uint_eq(story.events, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, 2, "e2");
+	ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+	ck_assert(!story.lease.etag_unquoted);
+	release(&story, 2, "e2");
+}
+END_TEST
+
+START_TEST(many_lost_renewals_leave_the_deadline_where_it_was)
+{
+	struct story story;
+	uint64_t deadline;
+
+	hold(&story, 7);
+	deadline = story.lease.deadline_usec;
+	for (unsigned i = 0; i < 3 * LEASE_OPEN_MAX; i++) {
+		expect(&story, LEASE_SWAP);
+		result(&story, i % 2 ? LEASE_R_UNKNOWN : LEASE_R_THROTTLED);
+		ck_assert(!(story.events & (LEASE_EV_FAILED | LEASE_EV_LOST)));
+		expect(&story, LEASE_READ);
+		seen(&story, 1, "e1");
+		ck_assert_uint_eq(story.lease.deadline_usec, deadline);
+		ck_assert(lease_is_held_by(&story.lease, 7));
+		ck_assert_uint_le(story.lease.open_count, LEASE_OPEN_MAX);
+	}
+	expect(&story, LEASE_SWAP);
+	written(&story, "e2");
+	release(&story, story.writes, "e2");
+}
+END_TEST
+
+/* Answers to a REMOVE, and whether the object is still there when looked for. */
+static const struct {
+	const char *name;
+	enum lease_result answer;
+	bool looks, is_there;
+} removals[] = {
+	{ "done", LEASE_R_DONE, false, false },
+	{ "absent", LEASE_R_ABSENT, false, false },
+	{ "unknown, done", LEASE_R_UNKNOWN, true, false },
+	{ "unknown, not done", LEASE_R_UNKNOWN, true, true },
+	{ "throttled, done", LEASE_R_THROTTLED, true, false },
+	{ "throttled, not done", LEASE_R_THROTTLED, true, true },
+	{ "refused, done", LEASE_R_REFUSED, true, false },
+	{ "refused, not done", LEASE_R_REFUSED, true, true },
+	{ "conflict, not done", LEASE_R_CONFLICT, true, true },
+	{ "denied, not done", LEASE_R_DENIED, true, true },
+	{ "unsent", LEASE_R_UNSENT, true, true },
+};
+#define REMOVAL_COUNT ((int)(sizeof(removals) / sizeof(removals[0])))
+
+START_TEST(release_ends_when_the_object_is_gone)
+{
+	struct story story;
+	bool was_settled = false;
+
+	hold(&story, 7);
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	ck_assert(!lease_is_idle(&story.lease));
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_REMOVE);
+	result(&story, removals[_i].answer);
+	if (removals[_i].looks) {
+		ck_assert(!lease_is_idle(&story.lease));
+		expect(&story, LEASE_READ);
+		if (removals[_i].is_there) {
+			seen(&story, 1, "e1");
+			for (int i = 0; i < 2 && !was_settled; i++) {
+				char none[LEASE_NONCE_LEN] = "";
+
+				story.now += 30 * SEC;
+				lease_next(&story.lease, story.now, none, &story.request);
+				was_settled = story.request.op == LEASE_REMOVE;
+				if (!was_settled) {
+					ck_assert_int_eq(story.request.op, LEASE_READ);
+					seen(&story, 1, "e1");
+				}
+			}
+			ck_assert_msg(was_settled, "%s", removals[_i].name);
+			ck_assert_str_eq(story.request.etag, "e1");
+			result(&story, LEASE_R_DONE);
+		} else {
+			result(&story, LEASE_R_ABSENT);
+		}
+	}
+	ck_assert_msg(story.events == LEASE_EV_RELEASED, "%s: %x", removals[_i].name, story.events);
+	ck_assert(lease_is_idle(&story.lease));
+}
+END_TEST
+
+START_TEST(what_is_not_ours_is_not_released)
+{
+	struct story story;
+
+	/* Another took the place while we were away: seen by the look before the REMOVE. */
+	hold(&story, 7);
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, _i ? 999 : 0, "f1");
+	ck_assert_uint_eq(story.events, LEASE_EV_LOST | LEASE_EV_RELEASED);
+	ck_assert(lease_is_idle(&story.lease));
+	expect(&story, LEASE_NONE);
+
+	/* ... and after a REMOVE whose answer was lost. */
+	hold(&story, 7);
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_REMOVE);
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	seen(&story, _i ? 999 : 0, "f1");
+	ck_assert(lease_is_idle(&story.lease));
+	expect(&story, LEASE_NONE);
+}
+END_TEST
+
+START_TEST(page_under_a_200_is_no_reason_to_let_go)
+{
+	struct story story;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_UNKNOWN);
+	for (unsigned i = 0; i < 20; i++) {
+		expect(&story, LEASE_READ);
+		tell(&story, &(struct lease_answer){ .result = LEASE_R_DONE, .etag = "html" });
+		ck_assert_uint_eq(story.events, LEASE_EV_TROUBLE);
+		ck_assert(lease_is_held_by(&story.lease, 7));
+	}
+	expect(&story, LEASE_READ);
+	seen(&story, 2, "e2");
+	ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+}
+END_TEST
+
+START_TEST(lock_changes_hands_without_being_let_go)
+{
+	struct story story;
+	uint64_t now, sent;
+
+	hold(&story, 7);
+	lease_want(&story.lease, 8);
+	now = story.now;
+	expect(&story, LEASE_SWAP);
+	sent = story.now;
+	ck_assert_uint_eq(now, sent); /* at once */
+	ck_assert(story.request.is_handover);
+	ck_assert_uint_eq(story.request.owner, 8);
+	ck_assert_uint_eq(story.request.seq, 2);
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	ck_assert(!lease_is_held_by(&story.lease, 8));
+	written(&story, "e2");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	ck_assert(lease_is_held_by(&story.lease, 8));
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+	release(&story, 2, "e2");
+}
+END_TEST
+
+START_TEST(hand_over_waits_for_the_renewal_under_way)
+{
+	struct story story;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_NONE);
+	if (_i == 0) {
+		written(&story, "e2");
+		ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+	} else {
+		result(&story, LEASE_R_UNKNOWN);
+		expect(&story, LEASE_READ);
+		seen(&story, 2, "e2");
+		ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+	}
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	expect(&story, LEASE_SWAP);
+	ck_assert(story.request.is_handover);
+	ck_assert_uint_eq(story.request.owner, 8);
+	ck_assert_str_eq(story.request.etag, "e2");
+	written(&story, "e3");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	release(&story, 3, "e3");
+}
+END_TEST
+
+START_TEST(hand_over_without_an_answer_belongs_to_whom_the_look_shows)
+{
+	struct story story;
+
+	hold(&story, 7);
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_UNKNOWN);
+	lease_want(&story.lease, 9); /* 8 has gone meanwhile */
+	expect(&story, LEASE_READ);
+	if (_i == 0) {
+		seen(&story, 2, "e2");
+		ck_assert(lease_is_held_by(&story.lease, 8));
+	} else {
+		seen(&story, 1, "e1");
+		ck_assert(lease_is_held_by(&story.lease, 7));
+	}
+	expect(&story, LEASE_SWAP);
+	ck_assert_uint_eq(story.request.owner, 9);
+	ck_assert_str_eq(story.request.etag, _i == 0 ? "e2" : "e1");
+	written(&story, "e3");
+	ck_assert(lease_is_held_by(&story.lease, 9));
+	release(&story, 3, "e3");
+}
+END_TEST
+
+START_TEST(hand_over_that_is_denied_leaves_the_former_owner)
+{
+	struct story story;
+
+	hold(&story, 7);
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_DENIED);
+	ck_assert_uint_eq(story.events, LEASE_EV_DENIED | LEASE_EV_TROUBLE);
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	ck_assert(!lease_is_held_by(&story.lease, 8));
+	lease_want(&story.lease, 9);
+	expect(&story, LEASE_SWAP);
+	ck_assert_uint_eq(story.request.owner, 9);
+	written(&story, "e2");
+	ck_assert(lease_is_held_by(&story.lease, 9));
+	release(&story, 3, "e2");
+}
+END_TEST
+
+START_TEST(wish_that_changes_under_way_is_followed_afterwards)
+{
+	struct story story;
+
+	/* CREATE under way, and nobody wants it any more. */
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	lease_want(&story.lease, 0);
+	ck_assert(!lease_is_idle(&story.lease));
+	written(&story, "e1");
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_REMOVE);
+
+	/* REMOVE under way, and the next wants it. */
+	lease_want(&story.lease, 8);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	result(&story, LEASE_R_DONE);
+	ck_assert(!(story.events & LEASE_EV_RELEASED)); /* it is not let alone */
+	expect(&story, LEASE_CREATE);
+	ck_assert_uint_eq(story.request.owner, 8);
+
+	/* ... and another one, meanwhile. */
+	lease_want(&story.lease, 9);
+	written(&story, "e2");
+	ck_assert(!lease_is_held_by(&story.lease, 9));
+	expect(&story, LEASE_SWAP);
+	ck_assert_uint_eq(story.request.owner, 9);
+	written(&story, "e3");
+	ck_assert(lease_is_held_by(&story.lease, 9));
+
+	/* Looking before the release, and wanted again: nothing is removed. */
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	lease_want(&story.lease, 9);
+	seen(&story, 3, "e3");
+	expect(&story, LEASE_SWAP);
+	ck_assert_str_eq(story.request.etag, "e3");
+	written(&story, "e4");
+
+	/* Looked, wanted again, and released again: looks again. */
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, 4, "e4");
+	lease_want(&story.lease, 9);
+	release(&story, 4, "e4");
+}
+END_TEST
+
+START_TEST(lock_is_not_held_again_while_a_removal_is_open)
+{
+	struct story story;
+
+	hold(&story, 7);
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_REMOVE);
+	lease_want(&story.lease, 7);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1"); /* not removed yet: it may still be */
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	expect(&story, LEASE_SWAP);
+	ck_assert_uint_lt(story.now, 1030 * SEC);
+	written(&story, "e2"); /* from now on the REMOVE finds another version */
+	ck_assert(story.events & LEASE_EV_HELD);
+	ck_assert(lease_is_held_by(&story.lease, 7));
+}
+END_TEST
+
+START_TEST(lock_deleted_under_us_is_taken_again)
+{
+	struct story story;
+	uint64_t deadline;
+
+	hold(&story, 7);
+	deadline = story.lease.deadline_usec;
+	expect(&story, LEASE_SWAP);
+	result(&story, _i == 0 ? LEASE_R_ABSENT : LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	ck_assert_uint_eq(story.events, LEASE_EV_GONE);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	ck_assert(!lease_is_idle(&story.lease));
+	ck_assert_uint_eq(story.lease.deadline_usec, deadline);
+	expect(&story, LEASE_CREATE);
+	ck_assert_uint_eq(story.request.owner, 7);
+	written(&story, "e3");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED);
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	release(&story, 3, "e3");
+}
+END_TEST
+
+START_TEST(lock_that_was_only_said_to_be_gone_is_held_again)
+{
+	struct story story;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	ck_assert_uint_eq(story.events, LEASE_EV_GONE);
+	if (_i == 0) { /* still wanted */
+		expect(&story, LEASE_CREATE);
+		result(&story, LEASE_R_REFUSED);
+		expect(&story, LEASE_READ);
+		seen(&story, 1, "e1");
+		ck_assert(lease_is_held_by(&story.lease, 7));
+		ck_assert(story.events & LEASE_EV_HELD);
+		expect(&story, LEASE_SWAP);
+		written(&story, "e2");
+		release(&story, 4, "e2");
+	} else {
+		release(&story, 1, "e1");
+	}
+}
+END_TEST
+
+START_TEST(lock_replaced_under_us_is_lost)
+{
+	struct story story;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, _i ? 999 : 0, "f1");
+	ck_assert_uint_eq(story.events, LEASE_EV_LOST);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	ck_assert_int_eq(story.lease.state, LEASE_LOST);
+	expect(&story, LEASE_NONE); /* until somebody wants it anew */
+	ck_assert_uint_eq(story.request.wake_usec, UINT64_MAX);
+	ck_assert(lease_is_idle(&story.lease));
+
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, _i ? 999 : 0, "f1");
+	ck_assert_uint_eq(story.events, LEASE_EV_FOREIGN);
+}
+END_TEST
+
+START_TEST(lock_gone_and_taken_by_another_is_lost)
+{
+	struct story story;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	ck_assert_uint_eq(story.events, LEASE_EV_LOST);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+}
+END_TEST
+
+START_TEST(newcomer_that_is_denied_fails_and_rests)
+{
+	struct story story;
+	uint64_t now;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_DENIED);
+	ck_assert(story.events & LEASE_EV_FAILED);
+	now = story.now;
+	if (_i == 0) {
+		lease_want(&story.lease, 0);
+		ck_assert(lease_is_idle(&story.lease));
+		expect(&story, LEASE_NONE);
+		ck_assert_uint_eq(story.request.wake_usec, UINT64_MAX);
+	} else { /* who does not care is not let hammer */
+		expect(&story, LEASE_CREATE);
+		ck_assert_uint_gt(story.now, now);
+	}
+}
+END_TEST
+
+START_TEST(look_that_is_denied_is_answered_by_a_create)
+{
+	struct story story;
+
+	/* Without s3:ListBucket an absent key answers 403. */
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_DENIED);
+	ck_assert(!(story.events & LEASE_EV_FAILED));
+	expect(&story, LEASE_CREATE);
+	written(&story, "e1");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+}
+END_TEST
+
+START_TEST(newcomer_fails_after_so_many_tries)
+{
+	struct story story;
+	unsigned failures = 0, steps = 0;
+	uint64_t before;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	before = story.now;
+	do {
+		char nonce[LEASE_NONCE_LEN];
+
+		nonce_of(nonce, ++story.writes);
+		lease_next(&story.lease, story.now, nonce, &story.request);
+		if (story.request.op == LEASE_NONE) {
+			story.now = story.request.wake_usec;
+			continue;
+		}
+		result(&story, _i == 0   ? LEASE_R_UNKNOWN
+			       : _i == 1 ? LEASE_R_UNSENT
+					 : LEASE_R_THROTTLED);
+		ck_assert(story.events & LEASE_EV_TROUBLE);
+		failures++;
+	} while (!(story.events & LEASE_EV_FAILED) && steps++ < 100);
+	ck_assert_uint_eq(failures, config.acquire_tries);
+	ck_assert_uint_gt(story.now, before + (_i == 2 ? 3 * SEC : SEC / 10));
+	ck_assert_uint_lt(story.now, before + (_i == 2 ? 60 : 10) * SEC);
+}
+END_TEST
+
+START_TEST(waiter_is_patient)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	for (unsigned i = 0; i < 100; i++) {
+		expect(&story, LEASE_READ);
+		result(&story, i % 2 ? LEASE_R_UNKNOWN : LEASE_R_THROTTLED);
+		ck_assert_uint_eq(story.events, LEASE_EV_TROUBLE);
+	}
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_UNKNOWN);
+	ck_assert_uint_eq(story.events & LEASE_EV_FAILED, 0); /* the first that counts */
+}
+END_TEST
+
+START_TEST(holder_is_patient)
+{
+	struct story story;
+	const uint64_t begun = 1000 * SEC;
+
+	hold(&story, 7);
+	for (unsigned i = 0; i < 100; i++) {
+		const uint64_t before = story.now;
+
+		expect(&story, i == 0 ? LEASE_SWAP : LEASE_READ);
+		if (i > 0)
+			ck_assert_uint_le(story.now - before, 20 * SEC);
+		result(&story, i % 2 ? LEASE_R_UNKNOWN : LEASE_R_THROTTLED);
+		ck_assert_uint_eq(story.events, LEASE_EV_TROUBLE);
+		ck_assert(lease_is_held_by(&story.lease, 7));
+		ck_assert_uint_eq(story.lease.deadline_usec, begun + config.lease_usec);
+	}
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_SWAP);
+	written(&story, "e2");
+	ck_assert_uint_gt(story.lease.deadline_usec, begun + config.lease_usec);
+}
+END_TEST
+
+START_TEST(throttled_store_is_left_alone_longer)
+{
+	struct story story;
+	uint64_t before;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_THROTTLED);
+	before = story.now;
+	expect(&story, LEASE_READ);
+	ck_assert_uint_ge(story.now - before, SEC / 2);
+	seen(&story, 2, "e2");
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_UNKNOWN);
+	before = story.now;
+	expect(&story, LEASE_READ);
+	ck_assert_uint_lt(story.now - before, SEC / 5);
+}
+END_TEST
+
+static const char *const bad_etags[] = { "", "W/\"e1\"" };
+
+START_TEST(version_that_cannot_be_named_is_not_held)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	written(&story, bad_etags[_i]);
+	ck_assert_uint_eq(story.events, LEASE_EV_TROUBLE);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	expect(&story, LEASE_READ);
+	seen(&story, 1, bad_etags[_i]);
+	ck_assert_uint_eq(story.events, LEASE_EV_TROUBLE);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+
+	expect(&story, LEASE_SWAP);
+	written(&story, bad_etags[_i]);
+	ck_assert_uint_eq(story.events, LEASE_EV_TROUBLE);
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	expect(&story, LEASE_READ);
+	seen(&story, 2, "e2");
+	ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+}
+END_TEST
+
+START_TEST(etag_that_is_refused_in_quotes_is_tried_without)
+{
+	struct story story;
+
+	hold(&story, 7);
+	ck_assert(!story.request.etag_unquoted);
+	expect(&story, LEASE_SWAP);
+	ck_assert(!story.request.etag_unquoted);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	expect(&story, LEASE_SWAP);
+	ck_assert(story.request.etag_unquoted);
+	written(&story, "e3");
+
+	/* It is remembered, also for the next lock and for the REMOVE. */
+	release(&story, 3, "e3");
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_CREATE);
+	written(&story, "e4");
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, 4, "e4");
+	expect(&story, LEASE_REMOVE);
+	ck_assert(story.request.etag_unquoted);
+
+	/* And back, where the REMOVE is refused that way. */
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 4, "e4");
+	expect(&story, LEASE_READ);
+	seen(&story, 4, "e4");
+	expect(&story, LEASE_REMOVE);
+	ck_assert(!story.request.etag_unquoted);
+}
+END_TEST
+
+START_TEST(lock_that_is_left_free_is_left_free)
+{
+	struct story story;
+	uint64_t until;
+
+	hold(&story, 7);
+	release(&story, 1, "e1");
+	until = story.now + 20 * SEC;
+	lease_hold_off(&story.lease, until);
+	lease_hold_off(&story.lease, until - 10 * SEC); /* the longer one counts */
+	lease_want(&story.lease, 8);
+	expect(&story, LEASE_CREATE);
+	ck_assert_uint_eq(story.now, until);
+}
+END_TEST
+
+START_TEST(renewals_of_many_do_not_fall_together)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+
+	for (uint64_t seed = 0; seed < 100; seed++) {
+		struct story story;
+
+		begin(&story);
+		lease_init(&story.lease, &config, seed);
+		lease_want(&story.lease, 7);
+		expect(&story, LEASE_CREATE);
+		written(&story, "e1");
+		expect(&story, LEASE_SWAP);
+		if (story.now < least)
+			least = story.now;
+		if (story.now > most)
+			most = story.now;
+	}
+	ck_assert_uint_gt(most - least, 8 * SEC);
+}
+END_TEST
+
+START_TEST(every_state_has_a_name)
+{
+	for (int i = 0; i < LEASE_STATE_COUNT; i++) {
+		const char *name = lease_state_name((enum lease_state)i);
+
+		ck_assert_uint_gt(strlen(name), 0);
+		for (int j = 0; j < i; j++)
+			ck_assert_str_ne(name, lease_state_name((enum lease_state)j));
+	}
+}
+END_TEST
+
+/* --- conformance: machines, a register, and a network that does its worst ----------------- */
+
+#define MACHINES    3
+#define FLIGHTS_MAX 64
+#define EPISODES    12000
+#define STEPS       1000 /* of mischief in an episode */
+#define HEAL_STEPS  400  /* within which a healthy network must bring everybody to rest */
+#define HOLD_STEPS  60   /* ... and whoever wants a free lock to have it */
+#define ETAGS_MAX   8192
+
+struct version {
+	bool is_there;
+	int writer; /* machine, or -1: raw terraform */
+	unsigned etag;
+	char nonce[LEASE_NONCE_LEN];
+	uint64_t owner;
+};
+
+/* A request, from its sending until it can have no effect any more. */
+struct flight {
+	bool is_used, is_ghost, is_executed;
+	int machine;
+	uint64_t write_number;
+	struct lease_request request;
+	uint64_t sent_usec;
+	struct lease_answer answer;
+};
+
+struct machine {
+	struct lease lease;
+	struct flight *flight; /* under way, as it believes */
+	uint64_t writes;
+	uint64_t next_owner;
+	uint64_t won_usec;     /* sending of its latest write that won */
+	bool is_interfered;    /* its version was taken away by another */
+	unsigned taken_etag;   /* the last that was taken away */
+	bool has_looked;       /* the last answer showed its own version ... */
+	unsigned looked_etag;  /* ... which was this one */
+	bool may_leave_orphan; /* a write of its landed while it was idle */
+};
+
+struct world {
+	uint64_t random, seed, now, steps;
+	unsigned machine_count;
+	struct machine machines[MACHINES];
+	struct flight flights[FLIGHTS_MAX];
+	struct version store;
+	unsigned etag_count;
+	signed char writer_of[ETAGS_MAX]; /* etag -> machine, -1 for raw terraform */
+	unsigned nonces;
+	bool is_healthy;
+	bool wants_unquoted, has_outsiders, has_denials; /* of this episode */
+};
+
+static uint64_t dice(struct world *world, uint64_t sides)
+{
+	world->random ^= world->random << 13;
+	world->random ^= world->random >> 7;
+	world->random ^= world->random << 17;
+	return world->random % sides;
+}
+
+#define CHECK(world, condition, ...)                                                      \
+	do {                                                                              \
+		if (!(condition)) {                                                       \
+			(void)fprintf(stderr, "TFQ_SEED=%" PRIu64 ", step %" PRIu64 ": ", \
+				      (world)->seed, (world)->steps);                     \
+			(void)fprintf(stderr, __VA_ARGS__);                               \
+			(void)fputc('\n', stderr);                                        \
+			ck_abort_msg("%s", #condition);                                   \
+		}                                                                         \
+	} while (0)
+
+static unsigned etag_number(const char *etag)
+{
+	return etag[0] == '"' ? (unsigned)strtoul(etag + 1, NULL, 10) : 0;
+}
+
+/* Its machine's version disappears by the hand of another. */
+static void take_away(struct world *world)
+{
+	if (world->store.is_there && world->store.writer >= 0) {
+		world->machines[world->store.writer].is_interfered = true;
+		world->machines[world->store.writer].taken_etag = world->store.etag;
+	}
+	world->store.is_there = false;
+}
+
+static void put_version(struct world *world, int writer, const char *nonce, uint64_t owner)
+{
+	world->store = (struct version){ .is_there = true, .writer = writer, .owner = owner };
+	world->store.etag = ++world->etag_count;
+	CHECK(world, world->etag_count < ETAGS_MAX, "too many versions");
+	world->writer_of[world->store.etag] = (signed char)writer;
+	if (nonce)
+		memcpy(world->store.nonce, nonce, LEASE_NONCE_LEN);
+}
+
+static bool is_condition_met(const struct world *world, const struct lease_request *request)
+{
+	return world->store.is_there && etag_number(request->etag) == world->store.etag &&
+	       request->etag_unquoted == world->wants_unquoted;
+}
+
+static enum lease_result execute_write(struct world *world, const struct flight *flight)
+{
+	const struct lease_request *request = &flight->request;
+	struct machine *machine = &world->machines[flight->machine];
+
+	if (request->op == LEASE_CREATE) {
+		if (world->store.is_there)
+			return LEASE_R_REFUSED;
+	} else {
+		if (!world->store.is_there)
+			return LEASE_R_ABSENT;
+		if (!is_condition_met(world, request))
+			return LEASE_R_REFUSED;
+		CHECK(world, world->store.writer == flight->machine,
+		      "machine %d overwrites what %d wrote", flight->machine, world->store.writer);
+	}
+	put_version(world, flight->machine, request->nonce, request->owner);
+	if (flight->sent_usec > machine->won_usec)
+		machine->won_usec = flight->sent_usec;
+	machine->is_interfered = false;
+	if (lease_is_idle(&machine->lease))
+		machine->may_leave_orphan = true;
+	return LEASE_R_DONE;
+}
+
+static enum lease_result execute_remove(struct world *world, const struct flight *flight)
+{
+	if (!world->store.is_there)
+		return LEASE_R_ABSENT;
+	if (!is_condition_met(world, &flight->request))
+		return LEASE_R_REFUSED;
+	CHECK(world, world->store.writer == flight->machine, "machine %d removes what %d wrote",
+	      flight->machine, world->store.writer);
+	world->store.is_there = false;
+	return LEASE_R_DONE;
+}
+
+/* What the store does, and would answer. */
+static void execute(struct world *world, struct flight *flight)
+{
+	struct lease_answer *answer = &flight->answer;
+
+	*answer = (struct lease_answer){ .result = LEASE_R_ABSENT };
+	flight->is_executed = true;
+	switch (flight->request.op) {
+	case LEASE_NONE: break;
+	case LEASE_CREATE:
+	case LEASE_SWAP: answer->result = execute_write(world, flight); break;
+	case LEASE_REMOVE: answer->result = execute_remove(world, flight); break;
+	case LEASE_READ:
+		if (!world->store.is_there)
+			return;
+		answer->result = LEASE_R_DONE;
+		memcpy(answer->nonce, world->store.nonce, LEASE_NONCE_LEN);
+		(void)snprintf(answer->id, sizeof(answer->id), "id");
+		break;
+	}
+	if (answer->result == LEASE_R_DONE && flight->request.op != LEASE_REMOVE)
+		(void)snprintf(answer->etag, sizeof(answer->etag), "\"%u\"", world->store.etag);
+}
+
+static void check_request(struct world *world, int index, const struct lease_request *request)
+{
+	const struct machine *machine = &world->machines[index];
+
+	if (request->op == LEASE_SWAP || request->op == LEASE_REMOVE)
+		CHECK(world, world->writer_of[etag_number(request->etag)] == index,
+		      "machine %d names a version of %d", index,
+		      world->writer_of[etag_number(request->etag)]);
+	if (request->op == LEASE_REMOVE)
+		CHECK(world,
+		      machine->has_looked && machine->looked_etag == etag_number(request->etag),
+		      "machine %d removes unread", index);
+	if (request->op == LEASE_REMOVE)
+		CHECK(world, machine->lease.wanted == 0, "machine %d removes what is wanted",
+		      index);
+}
+
+/* Give machine @index the chance to send. Return: when it wants to be asked again. */
+static uint64_t poke(struct world *world, int index)
+{
+	struct machine *machine = &world->machines[index];
+	struct lease_request request;
+	char nonce[LEASE_NONCE_LEN];
+
+	if (machine->flight)
+		return UINT64_MAX;
+	nonce_of(nonce, ++world->nonces);
+	lease_next(&machine->lease, world->now, nonce, &request);
+	if (request.op == LEASE_NONE) {
+		CHECK(world, request.wake_usec > world->now, "machine %d wakes in the past", index);
+		return request.wake_usec;
+	}
+	check_request(world, index, &request);
+	machine->writes += request.op == LEASE_CREATE || request.op == LEASE_SWAP;
+
+	for (struct flight *flight = world->flights; flight < world->flights + FLIGHTS_MAX;
+	     flight++)
+		if (!flight->is_used) {
+			*flight = (struct flight){
+				.is_used = true,
+				.machine = index,
+				.write_number = machine->writes,
+				.request = request,
+				.sent_usec = world->now,
+			};
+			machine->flight = flight;
+			return world->now;
+		}
+	CHECK(world, false, "too many requests");
+	return 0;
+}
+
+static void check_events(struct world *world, int index, unsigned held_etag, unsigned events)
+{
+	const struct machine *machine = &world->machines[index];
+	const struct lease *lease = &machine->lease;
+
+	if (events & (LEASE_EV_LOST | LEASE_EV_GONE))
+		CHECK(world, machine->taken_etag >= held_etag, "machine %d loses what nobody took",
+		      index);
+	if (events & LEASE_EV_HELD && lease->wanted != 0 && lease->owner == lease->wanted)
+		CHECK(world, lease_is_held_by(lease, lease->wanted), "machine %d holds not", index);
+	if (events & LEASE_EV_RELEASED)
+		CHECK(world, lease->wanted == 0 && lease->state == LEASE_FREE,
+		      "machine %d releases what is wanted", index);
+	if (events & LEASE_EV_FAILED)
+		CHECK(world, events & LEASE_EV_TROUBLE, "machine %d fails without trouble", index);
+}
+
+static void answer(struct world *world, struct flight *flight, const struct lease_answer *what)
+{
+	const int index = flight->machine;
+	struct machine *machine = &world->machines[index];
+	const bool shows_own = flight->request.op == LEASE_READ && what->result == LEASE_R_DONE &&
+			       what->etag[0] == '"' &&
+			       world->writer_of[etag_number(what->etag)] == index;
+	const unsigned held_etag = etag_number(machine->lease.etag);
+	unsigned events;
+
+	machine->has_looked = shows_own;
+	if (shows_own)
+		machine->looked_etag = etag_number(what->etag);
+	machine->flight = NULL;
+	events = lease_answer(&machine->lease, world->now, what);
+	check_events(world, index, held_etag, events);
+	if (events & LEASE_EV_LOST && machine->lease.wanted != 0)
+		lease_want(&machine->lease, dice(world, 2) ? 0 : ++machine->next_owner);
+	if (lease_is_idle(&machine->lease) && machine->lease.wanted == 0 && world->store.is_there &&
+	    world->store.writer == index)
+		machine->may_leave_orphan = true; /* landed after it had looked: see below */
+}
+
+/* The sender gives up: what it sent may still be executed, or not. */
+static void give_up(struct world *world, struct flight *flight, enum lease_result result)
+{
+	const bool is_write = flight->request.op != LEASE_READ;
+
+	if (flight->is_executed || !is_write || result == LEASE_R_UNSENT ||
+	    result == LEASE_R_CONFLICT || result == LEASE_R_DENIED || dice(world, 2))
+		flight->is_used = false;
+	else
+		flight->is_ghost = true;
+	answer(world, flight, &(struct lease_answer){ .result = result });
+}
+
+static enum lease_result some_failure(struct world *world, const struct flight *flight)
+{
+	const bool is_write = flight->request.op != LEASE_READ;
+
+	if (flight->is_executed)
+		return dice(world, 4) ? LEASE_R_UNKNOWN : LEASE_R_THROTTLED;
+	switch (dice(world, 8)) {
+	case 0: return LEASE_R_UNSENT;
+	case 1: return LEASE_R_THROTTLED;
+	case 2: return is_write ? LEASE_R_CONFLICT : LEASE_R_UNKNOWN;
+	case 3: return world->has_denials ? LEASE_R_DENIED : LEASE_R_UNKNOWN;
+	default: return LEASE_R_UNKNOWN;
+	}
+}
+
+/* Spoil an answer in a way that a store or a proxy does. */
+static void spoil(struct world *world, const struct flight *flight, struct lease_answer *what)
+{
+	const struct machine *machine = &world->machines[flight->machine];
+
+	if (what->result != LEASE_R_DONE || flight->request.op == LEASE_REMOVE)
+		return;
+	switch (dice(world, 40)) {
+	case 0: what->etag[0] = '\0'; break;
+	case 1: (void)snprintf(what->etag, sizeof(what->etag), "W/\"x\""); break;
+	case 2:
+		if (flight->request.op == LEASE_READ && machine->lease.state == LEASE_HELD) {
+			*what = (struct lease_answer){ .result = LEASE_R_DONE };
+			(void)snprintf(what->etag, sizeof(what->etag), "html");
+		}
+		break;
+	default: break;
+	}
+}
+
+static void advance(struct world *world, struct flight *flight)
+{
+	if (flight->is_ghost) {
+		struct machine *machine = &world->machines[flight->machine];
+
+		/* No signature is good for ever, and no memory endless. */
+		flight->is_used = false;
+		if (machine->writes - flight->write_number >= LEASE_OPEN_MAX - 1 ||
+		    dice(world, 4) == 0)
+			return;
+		execute(world, flight);
+		return;
+	}
+	if (!world->is_healthy && dice(world, 6) == 0) {
+		give_up(world, flight, some_failure(world, flight));
+		return;
+	}
+	if (!flight->is_executed) {
+		execute(world, flight);
+		if (!world->is_healthy && dice(world, 20) == 0)
+			execute(world, flight); /* the transport sent it twice */
+		return;
+	}
+	flight->is_used = false;
+	if (!world->is_healthy)
+		spoil(world, flight, &flight->answer);
+	answer(world, flight, &flight->answer);
+}
+
+static void outsider(struct world *world)
+{
+	if (!world->has_outsiders)
+		return;
+	switch (dice(world, 12)) {
+	case 0: /* force-unlock, or a raw terraform's DELETE that its SDK repeats */
+		take_away(world);
+		break;
+	case 1:
+	case 2:
+		if (!world->store.is_there)
+			put_version(world, -1, NULL, 0);
+		break;
+	default:
+		if (world->store.is_there && world->store.writer < 0)
+			world->store.is_there = false;
+	}
+}
+
+static void change_wish(struct world *world, struct machine *machine)
+{
+	switch (dice(world, 6)) {
+	case 0:
+	case 1: lease_want(&machine->lease, 0); break;
+	case 2: /* the same job again */
+		lease_want(&machine->lease, machine->next_owner ? machine->next_owner : 1);
+		break;
+	default: lease_want(&machine->lease, ++machine->next_owner);
+	}
+}
+
+static void check_world(struct world *world)
+{
+	int holders = 0;
+
+	for (unsigned i = 0; i < world->machine_count; i++) {
+		const struct machine *machine = &world->machines[i];
+		const struct lease *lease = &machine->lease;
+
+		if (lease->state == LEASE_HELD)
+			CHECK(world, lease->deadline_usec <= machine->won_usec + config.lease_usec,
+			      "machine %u: its deadline is %" PRIu64 " too late", i,
+			      lease->deadline_usec - machine->won_usec - config.lease_usec);
+		holders += lease_is_held_by(lease, lease->owner) && !machine->is_interfered;
+	}
+	CHECK(world, holders <= 1, "%d holders", holders);
+}
+
+static void mischief(struct world *world)
+{
+	const int index = (int)dice(world, world->machine_count);
+	struct machine *machine = &world->machines[index];
+	struct flight *flight = &world->flights[dice(world, FLIGHTS_MAX)];
+
+	world->steps++;
+	switch (dice(world, 32)) {
+	case 0: world->now += dice(world, 100 * SEC); break;
+	case 1:
+	case 2: world->now += dice(world, SEC); break;
+	case 3: outsider(world); break;
+	case 4:
+		if (dice(world, 3) == 0)
+			change_wish(world, machine);
+		break;
+	case 5:
+	case 6:
+	case 7:
+		if (flight->is_used && flight->is_ghost)
+			advance(world, flight);
+		break;
+	default:
+		if (machine->flight) {
+			advance(world, machine->flight);
+		} else {
+			const uint64_t wake = poke(world, index);
+
+			if (wake != UINT64_MAX && wake > world->now && dice(world, 3) == 0)
+				world->now = wake;
+		}
+	}
+	check_world(world);
+}
+
+/* One healthy round: everybody's request is answered, and time passes if nobody has one. */
+static void healthy_round(struct world *world)
+{
+	uint64_t wake = UINT64_MAX;
+	bool is_busy = false;
+
+	world->steps++;
+	for (unsigned i = 0; i < world->machine_count; i++) {
+		struct machine *machine = &world->machines[i];
+
+		if (machine->flight) {
+			advance(world, machine->flight);
+			is_busy = true;
+		} else {
+			const uint64_t usec = poke(world, (int)i);
+
+			if (usec < wake)
+				wake = usec;
+		}
+		check_world(world);
+	}
+	if (!is_busy && wake != UINT64_MAX && wake > world->now)
+		world->now = wake;
+}
+
+static bool is_all_idle(const struct world *world)
+{
+	for (unsigned i = 0; i < world->machine_count; i++)
+		if (!lease_is_idle(&world->machines[i].lease))
+			return false;
+	return true;
+}
+
+/* Everything that is under way comes to its end, and the network is well. */
+static void heal(struct world *world)
+{
+	world->is_healthy = true;
+	for (unsigned i = 0; i < world->machine_count; i++)
+		while (world->machines[i].flight)
+			advance(world, world->machines[i].flight);
+	for (unsigned i = 0; i < FLIGHTS_MAX; i++)
+		if (world->flights[i].is_used)
+			advance(world, &world->flights[i]);
+	if (world->store.is_there && world->store.writer < 0)
+		world->store.is_there = false;
+}
+
+static void all_must_come_to_rest(struct world *world)
+{
+	unsigned rounds = 0;
+
+	for (unsigned i = 0; i < world->machine_count; i++) {
+		struct machine *machine = &world->machines[i];
+
+		/* Who rests already looks no more. */
+		machine->may_leave_orphan = machine->lease.wanted == 0 &&
+					    machine->may_leave_orphan &&
+					    lease_is_idle(&machine->lease);
+		lease_want(&machine->lease, 0);
+	}
+	while (!is_all_idle(world)) {
+		CHECK(world, rounds++ < HEAL_STEPS, "no rest");
+		healthy_round(world);
+	}
+	if (world->store.is_there && world->store.writer >= 0)
+		CHECK(world, world->machines[world->store.writer].may_leave_orphan,
+		      "machine %d leaves its object", world->store.writer);
+}
+
+/* Whoever wants it gets it: also if its own write, landed late, is in the way. */
+static void one_must_get_it(struct world *world)
+{
+	const int index = (int)dice(world, world->machine_count);
+	struct machine *machine = &world->machines[index];
+	unsigned rounds = 0;
+
+	if (world->store.is_there && world->store.writer != index)
+		take_away(world); /* a human tidies up */
+	lease_want(&machine->lease, ++machine->next_owner);
+	while (!lease_is_held_by(&machine->lease, machine->next_owner)) {
+		CHECK(world, rounds++ < HOLD_STEPS, "machine %d gets nothing", index);
+		healthy_round(world);
+	}
+	machine->may_leave_orphan = false;
+	lease_want(&machine->lease, 0);
+	for (rounds = 0; !is_all_idle(world); rounds++) {
+		CHECK(world, rounds < HEAL_STEPS, "no rest after that");
+		healthy_round(world);
+	}
+	CHECK(world, !world->store.is_there, "an object is left");
+}
+
+/* A write of its own that lands while it rests, and is found when it wants again. */
+static void begin_episode(struct world *world)
+{
+	world->is_healthy = false;
+	world->machine_count = 2 + (unsigned)dice(world, MACHINES - 1);
+	world->wants_unquoted = dice(world, 8) == 0;
+	world->has_outsiders = dice(world, 3) == 0;
+	world->has_denials = dice(world, 3) == 0;
+	world->etag_count = 0;
+	world->store.is_there = false;
+	for (int i = 0; i < MACHINES; i++) {
+		struct machine *machine = &world->machines[i];
+
+		*machine = (struct machine){ 0 };
+		lease_init(&machine->lease, &config, dice(world, UINT64_MAX));
+	}
+	memset(world->flights, 0, sizeof(world->flights));
+}
+
+static uint64_t first_seed(void)
+{
+	const char *text = getenv("TFQ_SEED");
+
+	if (text)
+		return strtoull(text, NULL, 10);
+	return (uint64_t)time(NULL) * 1000003 + 1;
+}
+
+START_TEST(machines_keep_the_rules_whatever_the_network_does)
+{
+	struct world *world = calloc(1, sizeof(*world));
+	const uint64_t seed = first_seed();
+	uint64_t steps = 0;
+
+	ck_assert_ptr_nonnull(world);
+	(void)printf("TFQ_SEED=%" PRIu64 "\n", seed);
+	(void)fflush(stdout);
+	for (uint64_t episode = 0; episode < EPISODES; episode++) {
+		world->seed = seed + episode;
+		world->random = world->seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+		world->steps = 0;
+		world->now = 1000 * SEC;
+		begin_episode(world);
+		for (unsigned i = 0; i < STEPS; i++)
+			mischief(world);
+		heal(world);
+		all_must_come_to_rest(world);
+		one_must_get_it(world);
+		steps += world->steps;
+	}
+	(void)printf("%" PRIu64 " steps\n", steps);
+	free(world);
+}
+END_TEST
+
+static void add_tests(TCase *tcase)
+{
+	tcase_add_test(tcase, free_lock_is_taken_renewed_and_released);
+	tcase_add_test(tcase, refused_create_that_was_ours_is_believed_after_a_look);
+	tcase_add_test(tcase, refused_create_whose_holder_has_gone_is_tried_at_once);
+	tcase_add_test(tcase, store_that_refuses_and_has_nothing_is_not_asked_without_pause);
+	tcase_add_test(tcase, foreign_holder_is_polled_until_the_lock_is_free);
+	tcase_add_test(tcase, waiter_that_no_longer_wants_goes_at_once);
+	tcase_add_loop_test(tcase, renewal_without_an_answer_is_settled_by_a_look, 0, LOST_COUNT);
+	tcase_add_loop_test(tcase, create_without_an_answer_is_settled_by_a_look, 0, LOST_COUNT);
+	tcase_add_test(tcase, create_that_lands_late_is_still_known);
+	tcase_add_test(tcase, create_that_lands_after_a_release_is_not_taken_for_anothers);
+	tcase_add_test(tcase, create_whose_outcome_is_open_is_looked_for_before_it_rests);
+	tcase_add_test(tcase, renewal_that_lands_late_is_won_from_its_own_sending);
+	tcase_add_test(tcase, many_lost_renewals_leave_the_deadline_where_it_was);
+	tcase_add_loop_test(tcase, release_ends_when_the_object_is_gone, 0, REMOVAL_COUNT);
+	tcase_add_loop_test(tcase, what_is_not_ours_is_not_released, 0, 2);
+	tcase_add_test(tcase, page_under_a_200_is_no_reason_to_let_go);
+	tcase_add_test(tcase, lock_changes_hands_without_being_let_go);
+	tcase_add_loop_test(tcase, hand_over_waits_for_the_renewal_under_way, 0, 2);
+	tcase_add_loop_test(tcase, hand_over_without_an_answer_belongs_to_whom_the_look_shows, 0,
+			    2);
+	tcase_add_test(tcase, hand_over_that_is_denied_leaves_the_former_owner);
+	tcase_add_test(tcase, wish_that_changes_under_way_is_followed_afterwards);
+	tcase_add_test(tcase, lock_is_not_held_again_while_a_removal_is_open);
+	tcase_add_loop_test(tcase, lock_deleted_under_us_is_taken_again, 0, 2);
+	tcase_add_loop_test(tcase, lock_that_was_only_said_to_be_gone_is_held_again, 0, 2);
+	tcase_add_loop_test(tcase, lock_replaced_under_us_is_lost, 0, 2);
+	tcase_add_test(tcase, lock_gone_and_taken_by_another_is_lost);
+	tcase_add_loop_test(tcase, newcomer_that_is_denied_fails_and_rests, 0, 2);
+	tcase_add_test(tcase, look_that_is_denied_is_answered_by_a_create);
+	tcase_add_loop_test(tcase, newcomer_fails_after_so_many_tries, 0, 3);
+	tcase_add_test(tcase, waiter_is_patient);
+	tcase_add_test(tcase, holder_is_patient);
+	tcase_add_test(tcase, throttled_store_is_left_alone_longer);
+	tcase_add_loop_test(tcase, version_that_cannot_be_named_is_not_held, 0, 2);
+	tcase_add_test(tcase, etag_that_is_refused_in_quotes_is_tried_without);
+	tcase_add_test(tcase, lock_that_is_left_free_is_left_free);
+	tcase_add_test(tcase, renewals_of_many_do_not_fall_together);
+	tcase_add_test(tcase, every_state_has_a_name);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, machines_keep_the_rules_whatever_the_network_does);
+}
+
+int main(void)
+{
+	return unit_main("lease", add_tests);
+}
