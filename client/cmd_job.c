@@ -133,6 +133,11 @@ int cmd_info(int argc, char **argv)
 		}
 		as_json = true;
 	}
+	if (optind + 1 < argc) {
+		print_error("info shows one job at a time; '%s' is one too many", argv[optind + 1]);
+		json_decref(parameters);
+		return EXIT_USAGE;
+	}
 	if (optind < argc) {
 		id = command_job_id(argv[optind]);
 		if (id == 0) {
@@ -159,8 +164,10 @@ int cmd_info(int argc, char **argv)
 static int cancel(unsigned long long id, bool force)
 {
 	json_t *answer = NULL;
+	const uint64_t asked_usec = print_now();
 	const json_t *job;
 	const char *status;
+	bool had_ended;
 	int r;
 
 	r = rpc_call(WIRE_CANCEL, json_pack("{s:I, s:b}", "id", (json_int_t)id, "force", force),
@@ -169,11 +176,14 @@ static int cancel(unsigned long long id, bool force)
 		return r;
 	job = json_object_get(answer, "job");
 	status = json_string_value(json_object_get(job, "status"));
+	had_ended = print_number(job, "ended") > 0 && print_number(job, "ended") < asked_usec;
 	if (status && strcmp(status, "stopping") == 0) {
 		(void)printf(
-			"Job %llu: terraform was asked to stop%s; it finishes what it has begun, "
+			"Job %llu: terraform was sent an interrupt; it finishes what it has begun, "
 			"which may take a while.\n",
-			id, force ? " once more" : "");
+			id);
+	} else if (had_ended) {
+		(void)printf("Job %llu had ended already: %s.\n", id, status ? status : "?");
 	} else {
 		(void)printf("Job %llu: %s.\n", id, status ? status : "?");
 	}

@@ -83,6 +83,21 @@ static void add_row(struct table *table, const json_t *job)
 					 print_text(label, sizeof(label), job, "label") });
 }
 
+/* A line that stands still, or trouble with its lock: whoever heads it knows. */
+static void print_holds(json_t *const *jobs, size_t count)
+{
+	char state[256], message[1024];
+
+	for (size_t i = 0; i < count; i++) {
+		(void)print_text(message, sizeof(message), jobs[i], "message");
+		if (*message && print_number(jobs[i], "ended") == 0 &&
+		    print_number(jobs[i], "position") == 1) {
+			(void)printf("%s: %s\n", print_text(state, sizeof(state), jobs[i], "state"),
+				     message);
+		}
+	}
+}
+
 static void print_table(json_t *jobs)
 {
 	static const char *const titles[] = { "ID",   "STATE-NAME", "STATUS",     "POS",
@@ -104,6 +119,7 @@ static void print_table(json_t *jobs)
 	for (size_t i = 0; i < count; i++)
 		add_row(table, sorted[i]);
 	table_print(table);
+	print_holds(sorted, count);
 }
 
 int cmd_queue(int argc, char **argv)

@@ -13,6 +13,7 @@
 #include "client/print.h"
 #include "client/run.h"
 #include "common/parse.h"
+#include "common/suggest.h"
 #include "common/tfargs.h"
 
 /* clang-format off */
@@ -91,8 +92,12 @@ static enum option_result take_value(char **argv, int *at, const char *name, cha
 		return OPTION_TAKEN;
 	}
 	if (!(strncmp(word, "--", 2) == 0 && strcmp(word + 2, name) == 0) &&
-	    !(short_name && word[0] == '-' && word[1] == short_name && word[2] == '\0'))
+	    !(short_name && word[0] == '-' && word[1] == short_name))
 		return OPTION_NONE;
+	if (short_name && word[1] == short_name && word[2] != '\0') {
+		*ret = word + 2;
+		return OPTION_TAKEN;
+	}
 	if (!argv[*at + 1]) {
 		print_error("%s needs a value", word);
 		return OPTION_BAD;
@@ -155,10 +160,13 @@ static enum option_result take_option(char **argv, int *at, struct run_options *
 static int say_unknown(const char *word)
 {
 	const char *near = tfargs_suggest(word);
+	struct suggest suggest;
 
-	for (size_t i = 0; i < COMMAND_COUNT && !near; i++)
-		if (strncmp(commands[i].name, word, strlen(word)) == 0)
-			near = commands[i].name;
+	suggest_start(&suggest, word);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		suggest_consider(&suggest, commands[i].name);
+	if (!near)
+		near = suggest.nearest;
 	if (near)
 		print_error("there is no subcommand '%s'; did you mean '%s'?", word, near);
 	else {
@@ -218,6 +226,23 @@ static bool is_called_terraform(const char *name)
 	return name && strcmp(slash ? slash + 1 : name, "terraform") == 0;
 }
 
+static int run_command(const struct command *command, int argc, char **argv)
+{
+	char name[32];
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0 ||
+		    strcmp(argv[i], "-help") == 0) {
+			(void)printf("tfq %s %s\n%s\n", command->name, command->usage,
+				     command->help);
+			return 0;
+		}
+	}
+	(void)snprintf(name, sizeof(name), "tfq %s", command->name);
+	argv[0] = name; /* what getopt(3) begins its complaints with */
+	return command->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
 	struct run_options options = { 0 };
@@ -236,6 +261,8 @@ int main(int argc, char **argv)
 			(void)printf("tfq %s\n", VERSION);
 			return 0;
 		}
+		if (strcmp(argv[at], "-version") == 0 || strcmp(argv[at], "-v") == 0)
+			return run_terraform(argv + at);
 		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0 ||
 		    strcmp(argv[at], "-help") == 0) {
 			print_help();
@@ -252,6 +279,10 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
+	if (at >= argc && at > 1) {
+		print_error("these options need a subcommand behind them; 'tfq --help' lists them");
+		return EXIT_USAGE;
+	}
 	if (at >= argc)
 		return cmd_queue(1, argv);
 	if (strcmp(argv[at], "help") == 0) {
@@ -260,6 +291,6 @@ int main(int argc, char **argv)
 	}
 	command = find_command(argv[at]);
 	if (command)
-		return command->run(argc - at, argv + at);
+		return run_command(command, argc - at, argv + at);
 	return run(argv + at, &options, false);
 }

@@ -15,10 +15,12 @@
 #define COLUMNS_MAX 16
 #define GAP         2
 
+/* A message may have lines of its own; nothing else in it may move the cursor. */
 void print_error(const char *format, ...)
 {
 	AUTO_FREE char *text = NULL;
-	char clean[2048];
+	char *rest, *line, clean[2048];
+	const char *before = "tfq: ";
 	va_list ap;
 	int n;
 
@@ -30,7 +32,11 @@ void print_error(const char *format, ...)
 		(void)fprintf(stderr, "tfq: out of memory\n");
 		return;
 	}
-	(void)fprintf(stderr, "tfq: %s\n", text_printable(clean, sizeof(clean), text));
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		(void)fprintf(stderr, "%s%s\n", before, text_printable(clean, sizeof(clean), line));
+		before = "";
+	}
 }
 
 const char *print_text(char *buf, size_t size, const json_t *object, const char *name)
@@ -47,21 +53,21 @@ uint64_t print_number(const json_t *object, const char *name)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
-const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec)
+uint64_t print_now(void)
 {
 	struct timespec now;
 
-	if (until_usec == 0) {
-		(void)clock_gettime(CLOCK_REALTIME, &now);
-		until_usec = (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-	}
-	if (since_usec == 0 || until_usec < since_usec)
-		until_usec = since_usec;
-	until_usec -= since_usec;
-	/* Nobody wants to know the milliseconds of a wait. */
-	return parse_format_usec(buf, until_usec < USEC_PER_SEC
-					      ? until_usec / USEC_PER_MSEC * USEC_PER_MSEC
-					      : until_usec / USEC_PER_SEC * USEC_PER_SEC);
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
+
+const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec)
+{
+	const uint64_t until = until_usec ? until_usec : print_now();
+	const uint64_t usec = since_usec && until > since_usec ? until - since_usec : 0;
+	const uint64_t unit = usec < USEC_PER_SEC ? USEC_PER_MSEC : USEC_PER_SEC;
+
+	return parse_format_usec(buf, usec / unit * unit); /* nobody wants the rest of a wait */
 }
 
 /* --- tables ------------------------------------------------------------------------------------

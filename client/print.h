@@ -6,13 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "tfq: ..." on stderr, one line. */
+/* "tfq: ..." on stderr; further lines, after a newline, stand by themselves. */
 void print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A member of @object as text fit for a terminal, in @buf; "" if it is not there. Return: @buf. */
 const char *print_text(char *buf, size_t size, const json_t *object, const char *name);
 
 uint64_t print_number(const json_t *object, const char *name);
+
+/* Microseconds since 1970. */
+uint64_t print_now(void);
 
 /* "14 min": since @since_usec (microseconds since 1970) until @until_usec, or now if that is 0.
  * @buf: 32 bytes. */

@@ -25,7 +25,7 @@ static int say_unreachable(const char *path, int error)
 	}
 	if (error == -ENOENT || error == -ECONNREFUSED) {
 		print_error(
-			"tfqd does not run (no answer at %s). Start it with 'systemctl start tfqd', or "
+			"tfqd does not run (no answer at %s). Start it with 'systemctl start tfqd.socket', or "
 			"'tfqd' for yourself alone; TFQ_SOCKET names another socket",
 			path);
 	} else {

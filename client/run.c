@@ -35,6 +35,8 @@
 #include "common/which.h"
 #include "common/wire.h"
 
+#define TYPED_MAX 4096 /* bytes of one line on a terminal */
+
 enum menu { MENU_OFF, MENU_ASKED };
 
 struct run {
@@ -50,8 +52,10 @@ struct run {
 	bool is_running;
 	bool was_interrupted; /* by us: it is cancelled because we said so */
 	bool has_timed_out;
+	int exit_at_once; /* 0: no */
 	bool has_detached;
-	int exit_from_runner; /* -1: none yet */
+	int exit_from_runner;  /* -1: none yet */
+	char last_words[1024]; /* of a runner whose terraform never ran */
 	enum menu menu;
 	bool is_stdin_done;
 
@@ -315,6 +319,8 @@ static void take_exit(struct run *run, const struct frame *frame)
 		return;
 	memcpy(&value, frame->body, sizeof(value));
 	value = le32toh(value);
+	(void)snprintf(run->last_words, sizeof(run->last_words), "%.*s",
+		       (int)(frame->len - sizeof(value)), frame->body + sizeof(value));
 	if (frame->stream == FRAME_EXIT_SIGNAL)
 		run->exit_from_runner = EXIT_SIGNAL + (int)(value & 127);
 	else
@@ -368,28 +374,38 @@ static void read_attach(struct run *run)
 /* --- what the user does
  * ------------------------------------------------------------------------------------ */
 
+/* @len is at most what one read of a terminal gives; the socket has room, read_stdin() has seen to
+ * that. */
 static void send_frame(struct run *run, enum frame_type type, const char *body, size_t len)
 {
-	unsigned char header[FRAME_HEADER_LEN];
+	unsigned char frame[FRAME_HEADER_LEN + TYPED_MAX];
 
-	frame_encode_header(header, &(struct frame){ .type = (uint8_t)type, .len = (uint32_t)len });
-	if (send(run->attach, header, sizeof(header), MSG_NOSIGNAL) == (ssize_t)sizeof(header) &&
-	    len > 0)
-		(void)send(run->attach, body, len, MSG_NOSIGNAL);
+	frame_encode_header(frame, &(struct frame){ .type = (uint8_t)type, .len = (uint32_t)len });
+	if (len > 0)
+		memcpy(frame + FRAME_HEADER_LEN, body, len);
+	(void)send(run->attach, frame, FRAME_HEADER_LEN + len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* A cancel goes on a connection of its own: this one is busy telling us of the job. */
 static void ask_for_end(struct run *run)
 {
+	const bool is_waiting = !run->is_running;
 	json_t *answer = NULL;
+	const char *status;
 
-	if (run->was_interrupted || !run->job)
+	if (run->was_interrupted)
 		return;
-	run->was_interrupted = true;
 	if (rpc_call(WIRE_CANCEL,
-		     json_pack("{s:I}", "id", (json_int_t)print_number(run->job, "id")),
-		     &answer) == 0)
-		json_decref(answer);
+		     json_pack("{s:I, s:b}", "id", (json_int_t)print_number(run->job, "id"),
+			       "waiting", is_waiting),
+		     &answer) != 0)
+		return; /* told; the next try may do better */
+	status = json_string_value(json_object_get(json_object_get(answer, "job"), "status"));
+	run->was_interrupted = !is_waiting || (status && strcmp(status, "cancelled") == 0);
+	if (!run->was_interrupted)
+		print_error("#%llu has just begun to run; it was left alone",
+			    (unsigned long long)print_number(run->job, "id"));
+	json_decref(answer);
 }
 
 static void detach(struct run *run)
@@ -418,8 +434,12 @@ static void interrupt_terraform(struct run *run)
 static void on_signal(struct run *run, int number)
 {
 	waiting_clear(&run->waiting);
+	if (!run->job) { /* not even accepted: there is nothing to leave */
+		run->exit_at_once = EXIT_SIGNAL + number;
+		return;
+	}
 	if (!run->is_running) {
-		if (!run->was_interrupted && run->job)
+		if (!run->was_interrupted)
 			print_error("#%llu leaves the queue",
 				    (unsigned long long)print_number(run->job, "id"));
 		ask_for_end(run);
@@ -448,7 +468,7 @@ static void take_menu_answer(struct run *run, char answer)
 /* A terminal's lines: for the menu if it is open, else for terraform. */
 static void read_stdin(struct run *run)
 {
-	char line[4096];
+	char line[TYPED_MAX];
 	const ssize_t n = read(STDIN_FILENO, line, sizeof(line));
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -497,12 +517,15 @@ static int open_signals(void)
 static void say_how_it_ended(const struct run *run)
 {
 	char status[32], message[1024];
+	bool is_cancelled;
 
 	(void)print_text(message, sizeof(message), run->job, "message");
 	(void)print_text(status, sizeof(status), run->job, "status");
-	if (*message && strcmp(status, "done") != 0)
-		print_error("#%llu %s: %s", (unsigned long long)print_number(run->job, "id"),
-			    status, message);
+	is_cancelled = strcmp(status, "cancelled") == 0;
+	if (!*message || strcmp(status, "done") == 0 || (is_cancelled && run->was_interrupted))
+		return;
+	print_error("#%llu %s%s %s", (unsigned long long)print_number(run->job, "id"), status,
+		    is_cancelled ? "" : ":", message);
 }
 
 static int exit_code(const struct run *run)
@@ -511,12 +534,15 @@ static int exit_code(const struct run *run)
 
 	if (run->has_detached)
 		return 0;
-	if (run->has_timed_out) {
+	if (run->has_timed_out && is_status(run, "cancelled") &&
+	    print_number(run->job, "started") == 0) {
 		print_error(
 			"gave up after the wait that --wait-timeout allows; the job has left the queue");
 		return EXIT_TIMED_OUT;
 	}
-	if (!run->is_over) {
+	if (!run->is_over) { /* tfqd went away before it could say so */
+		if (run->last_words[0])
+			print_error("%s", run->last_words);
 		if (run->exit_from_runner >= 0)
 			return run->exit_from_runner;
 		print_error("tfqd went away; what became of the job, its log says");
@@ -549,27 +575,40 @@ static void give_up_waiting(struct run *run)
 		return;
 	waiting_clear(&run->waiting);
 	run->has_timed_out = true;
-	ask_for_end(run);
+	if (run->job)
+		ask_for_end(run);
+	else
+		run->exit_at_once = EXIT_TIMED_OUT;
+}
+
+/* What a child does not read stays in the terminal; we must not get stuck with it. */
+static bool has_room(int fd)
+{
+	return fd < 0 || poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 0) > 0;
 }
 
 /* Wait until something happens, and take it in. Return: 0, or the exit code of an error. */
 static int turn(struct run *run)
 {
+	const bool reads_stdin =
+		wants_stdin(run) && (run->menu == MENU_ASKED || has_room(run->attach));
 	struct pollfd pfds[] = {
 		{ .fd = run->link ? varlink_fd(run->link) : -1, .events = POLLIN },
 		{ .fd = run->attach, .events = POLLIN },
 		{ .fd = run->signals, .events = POLLIN },
-		{ .fd = wants_stdin(run) ? STDIN_FILENO : -1, .events = POLLIN },
+		{ .fd = reads_stdin ? STDIN_FILENO : -1, .events = POLLIN },
 	};
 	int code = 0;
 
 	if (run->link && varlink_events(run->link) & EPOLLOUT)
 		pfds[0].events |= POLLOUT;
+	if (wants_stdin(run) && !reads_stdin)
+		pfds[1].events |= POLLOUT;
 	if (poll(pfds, sizeof(pfds) / sizeof(pfds[0]), time_left_ms(run)) < 0)
 		return errno == EINTR ? 0 : EXIT_OURS;
 	if (pfds[2].revents)
 		read_signal(run);
-	if (pfds[1].revents)
+	if (pfds[1].revents & (POLLIN | POLLHUP | POLLERR))
 		read_attach(run);
 	if (pfds[3].revents)
 		read_stdin(run);
@@ -585,8 +624,8 @@ static int watch(struct run *run)
 	while ((run->link || run->attach >= 0) && !run->has_detached) {
 		const int code = turn(run);
 
-		if (code != 0)
-			return code;
+		if (code != 0 || run->exit_at_once != 0)
+			return code != 0 ? code : run->exit_at_once;
 	}
 	waiting_clear(&run->waiting);
 	return exit_code(run);
@@ -658,7 +697,8 @@ int run_queued(char *const *argv, const struct run_options *options)
 	r = rpc_connect(&run.link);
 	if (r != 0)
 		return r;
-	run.signals = open_signals();
+	if (!options->detach)
+		run.signals = open_signals();
 	if (options->wait_timeout_usec > 0)
 		run.deadline_usec = now_usec() + options->wait_timeout_usec;
 	r = send_submit(&run, argv, source, cwd);

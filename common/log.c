@@ -14,6 +14,7 @@
 #include <systemd/sd-journal.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 
 /* The only mutable globals of the program: set once by log_init(). */
 static int log_max_level = LOG_INFO;
@@ -71,6 +72,8 @@ int log_write(int level, int error, const char *file, const char *line, const ch
 	n = vasprintf(&message, fmt, ap);
 	va_end(ap);
 
+	if (n >= 0) /* a path or a name in it may be anybody's */
+		(void)text_printable(message, (size_t)n + 1, message);
 	if (n < 0) {
 		message = NULL;
 		(void)fprintf(stderr, "Out of memory while logging\n");

@@ -71,7 +71,7 @@ char *text_printable(char *buf, size_t size, const char *text)
 		if (used + out >= size)
 			break;
 		if (is_good)
-			memcpy(buf + used, text, len);
+			memmove(buf + used, text, len);
 		else
 			buf[used] = '?';
 		used += out;

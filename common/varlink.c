@@ -100,10 +100,18 @@ int varlink_connect(struct varlink **ret, const char *path)
 	return varlink_new(ret, TAKE_FD(fd));
 }
 
+void varlink_close_foreign(int fd)
+{
+	static const struct linger at_once = { .l_onoff = 0 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	(void)close(fd);
+}
+
 static void drop_taken(struct varlink *varlink)
 {
 	for (size_t i = varlink->taken_next; i < varlink->taken_count; i++)
-		(void)close(varlink->taken[i]);
+		varlink_close_foreign(varlink->taken[i]);
 	varlink->taken_count = varlink->taken_next = 0;
 }
 
@@ -114,7 +122,7 @@ struct varlink *varlink_free(struct varlink *varlink)
 
 	drop_taken(varlink);
 	for (size_t i = 0; i < varlink->fd_count; i++)
-		(void)close(varlink->fds[i].fd);
+		varlink_close_foreign(varlink->fds[i].fd);
 	while (varlink->out) {
 		struct outgoing *next = varlink->out->next;
 
@@ -179,7 +187,7 @@ static int keep_fds(struct varlink *varlink, struct msghdr *header, size_t at)
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
 			if (varlink->fd_count == FDS_PENDING) {
-				(void)close(fd);
+				varlink_close_foreign(fd);
 				r = -EMSGSIZE;
 				continue;
 			}
@@ -238,7 +246,7 @@ static void assign_fds(struct varlink *varlink, size_t end)
 		} else if (varlink->taken_count < WIRE_FDS_MAX) {
 			varlink->taken[varlink->taken_count++] = varlink->fds[i].fd;
 		} else {
-			(void)close(varlink->fds[i].fd);
+			varlink_close_foreign(varlink->fds[i].fd);
 		}
 	}
 	varlink->fd_count = kept;

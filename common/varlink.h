@@ -54,6 +54,12 @@ int varlink_next(struct varlink *varlink, json_t **ret);
 int varlink_take_fd(struct varlink *varlink);
 
 /*
+ * Close a descriptor that somebody sent us, without waiting for what is in it: a TCP
+ * socket may be set to linger in close(2).
+ */
+void varlink_close_foreign(int fd);
+
+/*
  * Queue @message, which is borrowed, with @fd_count descriptors, which are
  * duplicated, and write what can be written.
  * Return: 0; -ENOBUFS if the peer has let WIRE_BACKLOG_MAX pile up; -EMSGSIZE

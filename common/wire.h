@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
+/* clang-format off */
 /*
  * The protocol between tfqd, its clients and its runners: names and limits.
  *
  * Framing is varlink's (https://varlink.org): JSON objects, each ended by a NUL
  * byte, over an AF_UNIX stream socket. File descriptors travel by SCM_RIGHTS with
- * the first byte of the message that speaks of them. wire_interface holds the
- * interface in varlink's own language; what follows shows a conversation.
+ * the message that speaks of them. wire_interface holds the interface in varlink's
+ * own language; what follows shows a conversation.
  *
- *   tfq    {"method":"io.tfqd.Submit","more":true,"parameters":{"argv":["apply"],...}}   + [attach,
- * stdin] tfqd   {"continues":true,"parameters":{"job":{"id":42,"status":"queued",...}}} tfqd
- * {"continues":true,"parameters":{"job":{"id":42,"status":"running",...}}} tfqd
- * {"parameters":{"job":{"id":42,"status":"done","exit_code":0,...}}}
+ *   tfq    {"method":"io.tfqd.Submit","more":true,"parameters":{"argv":["apply"],...}}   + [attach, stdin]
+ *   tfqd   {"continues":true,"parameters":{"job":{"id":42,"status":"queued",...}}}
+ *   tfqd   {"continues":true,"parameters":{"job":{"id":42,"status":"running",...}}}
+ *   tfqd   {"parameters":{"job":{"id":42,"status":"done","exit_code":0,...}}}
  *
  *   runner {"method":"io.tfqd.Hello","more":true,"parameters":{"job":42,"phase":"new",...}}
- *   tfqd   {"continues":true,"parameters":{"order":"prepare","spec":{"argv":[...],...}}} +
- * [recording, stdin] runner
- * {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"ready"}} tfqd
- * {"continues":true,"parameters":{"order":"attach"}}                            + [attach] tfqd
- * {"continues":true,"parameters":{"order":"go"}} runner
- * {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"started","pid":7,...}}
- *   runner
- * {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"exited","exit_code":0,...}}
+ *   tfqd   {"continues":true,"parameters":{"order":"prepare","spec":{"argv":[...],...}}} + [recording, stdin]
+ *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"ready"}}
+ *   tfqd   {"continues":true,"parameters":{"order":"attach"}}                            + [attach]
+ *   tfqd   {"continues":true,"parameters":{"order":"go","hold_lock":true}}
+ *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"started",...}}
+ *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"exited",...}}
  *   tfqd   {"parameters":{"order":"end"}}
  */
+/* clang-format on */
 #pragma once
 
 #define WIRE_PROTOCOL  1 /* raised when an older peer could no longer make sense of a newer one */
@@ -42,7 +42,7 @@
 #define WIRE_GET_INFO        WIRE_SERVICE ".GetInfo"
 #define WIRE_GET_DESCRIPTION WIRE_SERVICE ".GetInterfaceDescription"
 
-/* Errors, each with {"message": a sentence for the user}. Append only. */
+/* Errors, ours with {"message": a sentence for the user}. Append only. */
 #define WIRE_E_BAD_REQUEST WIRE_INTERFACE ".BadRequest" /* the parameters make no sense */
 #define WIRE_E_BAD_STATE \
 	WIRE_INTERFACE ".BadState" /* the terraform state cannot be told, or has no lock */

@@ -127,7 +127,7 @@ static const struct config_row rows[] = {
 
 	ROW("access", "submitters", CONFIG_GROUP, submitters, "", USED, LIMITS(0, 0)),
 	ROW("access", "operators", CONFIG_GROUP, operators, "", USED, LIMITS(0, 0)),
-	ROW("access", "viewers", CONFIG_GROUP, viewers, "", UNUSED, LIMITS(0, 0)),
+	ROW("access", "viewers", CONFIG_GROUP, viewers, "", USED, LIMITS(0, 0)),
 
 	ROW("history", "keep", CONFIG_USEC, keep_usec, "2160h", UNUSED, LIMITS(0, LONG_AGO)),
 	ROW("history", "keep_bytes", CONFIG_BYTES, keep_bytes, "1G", UNUSED, LIMITS(0, UINT64_MAX)),
@@ -135,7 +135,7 @@ static const struct config_row rows[] = {
 	ROW("journal", "output", CONFIG_BOOL, output, "no", UNUSED, LIMITS(0, 0)),
 
 	STATE_ROW("takeover", CONFIG_WORD, takeover, HAS(takeover), UNUSED, WORDS(takeover_words)),
-	STATE_ROW("operators", CONFIG_GROUP, operators, 0, USED, LIMITS(0, 0)),
+	STATE_ROW("operators", CONFIG_GROUP, operators, 0, UNUSED, LIMITS(0, 0)),
 	STATE_ROW("max_queued", CONFIG_U64, max_queued, HAS(max_queued), USED,
 		  LIMITS(1, COUNT_MAX)),
 	STATE_ROW("require_lock", CONFIG_BOOL, require_lock, HAS(require_lock), USED, LIMITS(0, 0)),

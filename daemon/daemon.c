@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,14 @@
 #include "daemon/request.h"
 #include "daemon/scheduler.h"
 
+#define NAMES_MAX      256   /* users whose names are remembered */
 #define PEERS_MAX      20000 /* connections; each waiting tfq has one */
 #define PEERS_PER_USER 12000 /* so that one user cannot keep the others out */
+
+struct user_name {
+	uid_t uid;
+	char *name;
+};
 
 struct daemon {
 	const struct config *config;
@@ -43,13 +50,16 @@ struct daemon {
 	struct listener *listener;
 	TAILQ_HEAD(, peer) peers;
 	size_t peer_count;
+	struct user_name names[NAMES_MAX];
 	struct access access;
 	struct request_context requests;
 	struct lock_host host;
 	char machine[SD_ID128_STRING_MAX], boot[SD_ID128_STRING_MAX];
 	char hostname[HOST_NAME_MAX + 1];
 	char *jobs_dir, *runner;
+	char *socket_path;
 	int socket, state_lock;
+	struct rlimit nofile; /* as it was when we came */
 	bool owns_socket;
 };
 
@@ -85,6 +95,27 @@ static size_t count_peers(const struct daemon *daemon, uid_t uid)
 	return count;
 }
 
+/*
+ * The name of @uid, the caller's to free. Looked up once: getpwuid(3) may ask a directory
+ * server, and everything stands still meanwhile.
+ */
+static char *user_name(struct daemon *daemon, uid_t uid)
+{
+	struct user_name *known = &daemon->names[uid % NAMES_MAX];
+	const struct passwd *entry;
+
+	if (known->name && known->uid == uid)
+		return strdup(known->name);
+	free(known->name);
+	entry = getpwuid(uid);
+	known->uid = uid;
+	if (entry)
+		known->name = strdup(entry->pw_name);
+	else if (asprintf(&known->name, "%u", (unsigned)uid) < 0)
+		known->name = NULL;
+	return known->name ? strdup(known->name) : NULL;
+}
+
 static int on_accept(int fd, void *userdata)
 {
 	static const struct peer_callbacks callbacks = { on_message, on_closed };
@@ -95,6 +126,11 @@ static int on_accept(int fd, void *userdata)
 	r = peer_new(&peer, daemon->event, fd, &callbacks, daemon);
 	if (r < 0)
 		return r;
+	peer->owner.name = user_name(daemon, peer->owner.uid);
+	if (!peer->owner.name) {
+		peer_free(peer);
+		return -ENOMEM;
+	}
 	TAILQ_INSERT_TAIL(&daemon->peers, peer, link);
 	daemon->peer_count++;
 	if (daemon->peer_count <= PEERS_PER_USER ||
@@ -261,13 +297,17 @@ static int bind_socket(struct daemon *daemon, const char *path)
 /* systemd's socket if it gave us one, else our own. */
 static int open_socket(struct daemon *daemon)
 {
+	struct sockaddr_un address = { 0 };
+	socklen_t size = sizeof(address) - 1;
 	const int count = sd_listen_fds(1);
 	int flags;
 
 	if (count < 0)
 		return log_error(count, "Failed to take over the socket from systemd: %m");
-	if (count == 0)
-		return bind_socket(daemon, daemon->config->socket);
+	if (count == 0) {
+		daemon->socket_path = strdup(daemon->config->socket);
+		return daemon->socket_path ? bind_socket(daemon, daemon->socket_path) : log_oom();
+	}
 	if (count > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0) {
 		return log_error(
 			-EINVAL,
@@ -276,6 +316,13 @@ static int open_socket(struct daemon *daemon)
 			count);
 	}
 	daemon->socket = SD_LISTEN_FDS_START;
+	if (getsockname(daemon->socket, (struct sockaddr *)&address, &size) < 0 ||
+	    address.sun_path[0] != '/')
+		return log_error(-EINVAL,
+				 "systemd's socket has no path; runners could not find it");
+	daemon->socket_path = strdup(address.sun_path);
+	if (!daemon->socket_path)
+		return log_oom();
 	flags = fcntl(daemon->socket, F_GETFL);
 	if (flags < 0 || fcntl(daemon->socket, F_SETFL, flags | O_NONBLOCK) < 0)
 		return log_error(errno, "Failed to make systemd's socket non-blocking: %m");
@@ -413,12 +460,13 @@ static void set_host(struct daemon *daemon)
 }
 
 /* Each waiting client is a descriptor. */
-static void raise_limits(void)
+static void raise_limits(struct daemon *daemon)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
+	daemon->nofile = limit;
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -428,6 +476,9 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	static const struct scheduler_callbacks callbacks = { on_changed, on_counts, on_stopped };
 	int r;
 
+	r = open_socket(daemon);
+	if (r < 0)
+		return r;
 	r = http_new(&daemon->http, daemon->event);
 	if (r < 0)
 		return log_error(r, "Failed to set up libcurl: %m");
@@ -440,7 +491,8 @@ static int make_parts(struct daemon *daemon, char *const *env)
 				  .hostname = daemon->hostname,
 				  .jobs_dir = daemon->jobs_dir,
 				  .runner = daemon->runner,
-				  .socket = daemon->config->socket,
+				  .socket = daemon->socket_path,
+				  .nofile = &daemon->nofile,
 				  .env = env,
 			  },
 			  &callbacks, daemon);
@@ -453,9 +505,6 @@ static int make_parts(struct daemon *daemon, char *const *env)
 		.env = env,
 		.hostname = daemon->hostname,
 	};
-	r = open_socket(daemon);
-	if (r < 0)
-		return r;
 	r = listener_new(&daemon->listener, daemon->event, daemon->socket, on_accept, daemon);
 	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
 }
@@ -471,7 +520,7 @@ int daemon_new(struct daemon **ret, const struct config *config, char *const *en
 	daemon->config = config;
 	daemon->socket = daemon->state_lock = -1;
 	TAILQ_INIT(&daemon->peers);
-	raise_limits();
+	raise_limits(daemon);
 	set_host(daemon);
 
 	r = set_access(daemon);
@@ -513,7 +562,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 	}
 	listener_free(daemon->listener);
 	if (daemon->owns_socket)
-		(void)unlink(daemon->config->socket);
+		(void)unlink(daemon->socket_path);
 	if (daemon->socket >= 0)
 		(void)close(daemon->socket);
 	scheduler_free(daemon->scheduler);
@@ -521,6 +570,9 @@ struct daemon *daemon_free(struct daemon *daemon)
 	sd_event_unref(daemon->event);
 	if (daemon->state_lock >= 0)
 		(void)close(daemon->state_lock);
+	for (size_t i = 0; i < NAMES_MAX; i++)
+		free(daemon->names[i].name);
+	free(daemon->socket_path);
 	free(daemon->jobs_dir);
 	free(daemon->runner);
 	free(daemon);
@@ -531,7 +583,7 @@ int daemon_run(struct daemon *daemon)
 {
 	int r;
 
-	log_info("tfqd %s serves %s", VERSION, daemon->config->socket);
+	log_info("tfqd %s serves %s", VERSION, daemon->socket_path);
 	(void)sd_notify(0, "READY=1\nSTATUS=Nothing is queued.");
 	r = sd_event_loop(daemon->event);
 	return r < 0 ? log_error(r, "Event loop failed: %m") : 0;

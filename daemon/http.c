@@ -320,8 +320,14 @@ static int set_options(struct http_transfer *transfer, const struct http_request
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 
-	if (request->ca_bundle &&
-	    curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_bundle) != CURLE_OK)
+	if (request->ca_pem) {
+		struct curl_blob blob = { .len = strlen(request->ca_pem), .flags = CURL_BLOB_COPY };
+
+		memcpy(&blob.data, &request->ca_pem, sizeof(blob.data)); /* libcurl only reads it */
+		if (curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK)
+			return -ENOMEM;
+	} else if (request->ca_bundle &&
+		   curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_bundle) != CURLE_OK)
 		return -ENOMEM;
 	if (request->insecure) {
 		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);

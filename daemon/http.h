@@ -26,7 +26,8 @@ struct http_request {
 	const char *const *headers; /* "Name: value", NULL-ended */
 	const char *body;           /* borrowed until done; NULL: none */
 	size_t body_len;
-	const char *ca_bundle; /* NULL: the system's */
+	const char *ca_pem;    /* certificates, as text; NULL: see ca_bundle */
+	const char *ca_bundle; /* a file of them; NULL: the system's */
 	bool insecure;         /* do not verify TLS */
 	uint64_t connect_timeout_usec, timeout_usec;
 };

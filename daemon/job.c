@@ -9,7 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/text.h"
 #include "common/tfargs.h"
+#include "common/varlink.h"
 
 int job_new(struct job **ret)
 {
@@ -29,8 +31,14 @@ int job_new(struct job **ret)
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
-		(void)close(*fd);
+		varlink_close_foreign(*fd);
 	*fd = -1;
+}
+
+void job_close_fds(struct job *job)
+{
+	close_fd(&job->attach_fd);
+	close_fd(&job->stdin_fd);
 }
 
 void job_forget_secrets(struct job *job)
@@ -38,8 +46,7 @@ void job_forget_secrets(struct job *job)
 	for (char **variable = job->env; variable && *variable; variable++)
 		explicit_bzero(*variable, strlen(*variable));
 	job->env = tfargs_strv_free(job->env);
-	close_fd(&job->attach_fd);
-	close_fd(&job->stdin_fd);
+	job_close_fds(job);
 }
 
 struct job *job_free(struct job *job)
@@ -74,11 +81,16 @@ void job_set_message(struct job *job, const char *format, ...)
 {
 	char *message = NULL;
 	va_list ap;
+	int n;
 
 	va_start(ap, format);
-	if (vasprintf(&message, format, ap) < 0)
-		message = NULL;
+	n = vasprintf(&message, format, ap);
 	va_end(ap);
+	if (n < 0)
+		message = NULL;
+	else
+		(void)text_printable(message, (size_t)n + 1,
+				     message); /* never longer than it was */
 	free(job->message);
 	job->message = message;
 }

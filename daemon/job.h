@@ -45,10 +45,13 @@ struct job {
 	char *label, *reason;  /* printable; NULL: none */
 	mode_t umask;
 	struct backend *backend;
-	const char *operation; /* static */
-	const char *why_child; /* static: why terraform locks for itself; NULL: tfqd does */
+	const char *subcommand; /* static */
+	const char *operation;  /* static */
+	const char *why_child;  /* static: why terraform locks for itself; NULL: tfqd does */
 	bool is_state_known; /* the state object is there, so terraform makes no lock of its own */
 	bool no_wait;
+	bool is_priority_asked; /* by the submitter, not by the configuration */
+	bool passes_hold;       /* it is what a held line waits for: terraform state push */
 
 	/* descriptors that wait for the runner; -1 if none */
 	int attach_fd, stdin_fd;
@@ -56,9 +59,10 @@ struct job {
 	/* its run */
 	pid_t runner_pid;    /* 0: none */
 	struct peer *runner; /* NULL: not connected */
+	pid_t session;       /* of its runner, the last one; 0: never had one */
 	bool is_runner_ready;
-	bool has_lost_runner;     /* one died before its turn: no other is started ahead */
-	pid_t pid; /* of terraform */
+	bool has_lost_runner; /* one died before its turn: no other is started ahead */
+	pid_t pid;            /* of terraform */
 	uint64_t submitted_usec, started_usec, ended_usec;
 	uint64_t handover_usec; /* exit of the job before to our exec; UINT64_MAX: no hand-over */
 	char *message;          /* why it ended as it did */
@@ -66,6 +70,8 @@ struct job {
 	int exit_code;     /* -1: did not exit by itself */
 	int exit_signal;   /* 0: was not killed */
 	bool is_cancelled; /* somebody asked for its end */
+	bool is_refused;   /* it cannot be run: the pump ends it, message says why */
+	int interrupts;    /* SIGINTs that its runner was told to send */
 	bool is_busy;      /* did not want to wait, and would have had to */
 
 	TAILQ_ENTRY(job) in_line; /* line::waiting */
@@ -88,6 +94,9 @@ int job_new(struct job **ret);
 /* Closes, wipes, frees. No peer may watch it any more. */
 struct job *job_free(struct job *job);
 DEFINE_FREEP(job);
+
+/* Close the descriptors that wait for the runner. */
+void job_close_fds(struct job *job);
 
 /* Forget what only a run needs, once there can be none any more: environment, credentials,
  * descriptors. */

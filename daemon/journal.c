@@ -8,6 +8,7 @@
 #include <systemd/sd-journal.h>
 
 #include "common/log.h"
+#include "common/text.h"
 
 void journal_job(int level, const struct job *job, const char *format, ...)
 {
@@ -24,6 +25,7 @@ void journal_job(int level, const struct job *job, const char *format, ...)
 		message = NULL;
 		return;
 	}
+	(void)text_printable(message, (size_t)n + 1, message);
 	if (!log_goes_to_journal()) {
 		log_full(level, 0, "Job %" PRIu64 ": %s", job->id, message);
 		return;

@@ -13,9 +13,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/explain.h"
 #include "common/log.h"
 #include "common/parse.h"
 #include "common/text.h"
+#include "daemon/aws/ca_bundle.h"
 #include "daemon/aws/credentials.h"
 #include "daemon/journal.h"
 #include "daemon/lock/lock_s3.h"
@@ -24,6 +26,7 @@
 #define ACQUIRE_TRIES    8                   /* with back-off: about five seconds */
 #define LEAVE_FREE_USEC  (17 * USEC_PER_SEC) /* terraform's longest sleep between tries is 16 s */
 #define KILL_MARGIN_USEC (5 * USEC_PER_SEC)
+#define QUARANTINE_USEC  (30 * USEC_PER_SEC) /* aws.md 7.3: delta */
 #define WHO_MAX          256
 
 struct lane *lane_of(const struct line *line)
@@ -54,6 +57,7 @@ void lane_free(struct lane *lane)
 		return;
 	lock_claim_free(lane->checking);
 	lock_free(lane->lock);
+	sd_event_source_disable_unref(lane->quarantine);
 	lane->line->data = NULL;
 	free(lane);
 }
@@ -61,7 +65,7 @@ void lane_free(struct lane *lane)
 bool lane_is_idle(const struct lane *lane)
 {
 	return !lane->line->active && lane->line->waiting_count == 0 && !lane->line->hold_reason &&
-	       (!lane->lock || lock_is_idle(lane->lock));
+	       (!lane->lock || (lock_is_idle(lane->lock) && !lock_may_appear(lane->lock)));
 }
 
 /* --- what the lock says ---------------------------------------------------------------------- */
@@ -78,10 +82,10 @@ static void on_info(char *buf, size_t size, uint64_t id, void *userdata)
 	}
 	(void)snprintf(text, sizeof(text),
 		       "tfqd job %" PRIu64 " of %s%s%s%s; %" PRIu64
-		       " more waiting; to queue behind it on %s: tfq %.60s",
+		       " more waiting; to queue behind it on %s: tfq %s",
 		       id, job->owner.name, job->reason ? ", \"" : "",
 		       job->reason ? job->reason : "", job->reason ? "\"" : "",
-		       lane->line->waiting_count, lane->scheduler->setup.hostname, job->command);
+		       lane->line->waiting_count, lane->scheduler->setup.hostname, job->subcommand);
 	(void)text_printable(buf, size, text);
 }
 
@@ -165,8 +169,8 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 	}
 	if (events & LEASE_EV_HELD)
 		on_held(lane, lane->line->active);
-	if (events & LEASE_EV_LOST)
-		on_lost(lane, lane->line->active);
+	if (events & LEASE_EV_LOST) /* lost in the release: that is no loss of the next one's */
+		on_lost(lane, events & LEASE_EV_RELEASED ? NULL : lane->line->active);
 	if (events & LEASE_EV_FOREIGN)
 		on_foreign(lane, lane->line->active);
 	if (events & (LEASE_EV_TROUBLE | LEASE_EV_FAILED | LEASE_EV_DENIED))
@@ -215,10 +219,28 @@ static int make_lock(struct lane *lane)
 }
 
 /* Return: 0; -EINVAL with a sentence in *@ret_error; another negative errno. */
+/* Only TLS needs it, and only where the job says something else than the system does. */
+static int read_ca(const struct job *job, char **ret, char **ret_error)
+{
+	const struct backend *backend = job->backend;
+	int r;
+
+	if (!backend->ca_bundle ||
+	    (backend->endpoint_s3 && strncmp(backend->endpoint_s3, "https:", 6) != 0))
+		return 0;
+	r = ca_bundle_read(ret, backend->ca_bundle, job->state_directory, job->owner.uid);
+	if (r >= 0)
+		return 0;
+	return explain(ret_error, -EINVAL,
+		       "cannot read the CA bundle %s for %s: %s (custom_ca_bundle, AWS_CA_BUNDLE)",
+		       backend->ca_bundle, job->owner.name, strerror(-r));
+}
+
 static int make_store(struct lane *lane, const struct job *job, struct lock_store **ret,
 		      char **ret_error)
 {
 	const struct scheduler_setup *setup = &lane->scheduler->setup;
+	AUTO_FREE char *ca_pem = NULL;
 	struct credentials credentials;
 	const char *why = NULL;
 	int r;
@@ -227,10 +249,14 @@ static int make_store(struct lane *lane, const struct job *job, struct lock_stor
 			     setup->config->credentials, &why);
 	if (r < 0)
 		return r;
+	r = read_ca(job, &ca_pem, ret_error);
+	if (r < 0)
+		return r;
 	return lock_s3_new(ret, setup->http, job->backend,
 			   &(struct lock_s3_config){
 				   .region = setup->config->region,
 				   .endpoint = setup->config->endpoint_s3,
+				   .ca_pem = ca_pem,
 				   .ca_bundle = setup->config->ca_bundle,
 				   .access_key = credentials.access_key,
 				   .secret_key = credentials.secret_key,
@@ -299,6 +325,11 @@ static void on_exists(int is_there, const char *error, void *userdata)
 	struct job *job = lane->line->active;
 	struct lock_claim *claim = TAKE_PTR(lane->checking);
 
+	if (!claim || !job) {
+		lock_claim_free(claim);
+		return;
+	}
+
 	if (is_there > 0) {
 		job->is_state_known = true;
 		want(lane, job, claim);
@@ -320,20 +351,21 @@ void lane_acquire(struct lane *lane, struct job *job)
 
 	r = runner_link_start(lane->scheduler, job);
 	if (r < 0) {
-		scheduler_refuse(lane->scheduler, job, "cannot start a runner as %s: %s",
-				 job->owner.name, strerror(-r));
+		scheduler_refuse_soon(lane->scheduler, job, "cannot start a runner as %s: %s",
+				      job->owner.name, strerror(-r));
 		return;
 	}
 	if (lane->must_release)
 		return; /* on_idle() comes back here */
+	lane->checking = lock_claim_free(lane->checking);
 	if (!job_is_locked_by_us(job)) {
 		leave_to_child(lane, job, job->why_child);
 		return;
 	}
 	r = make_claim(lane, job, &claim, &error);
 	if (r < 0) {
-		scheduler_refuse(lane->scheduler, job, "cannot take the lock: %s",
-				 error ? error : strerror(-r));
+		scheduler_refuse_soon(lane->scheduler, job, "cannot take the lock: %s",
+				      error ? error : strerror(-r));
 		return;
 	}
 	if (job->is_state_known) {
@@ -344,9 +376,31 @@ void lane_acquire(struct lane *lane, struct job *job)
 	r = lane->checking->store->ops->exists(lane->checking->store, on_exists, lane);
 	if (r < 0) {
 		lane->checking = lock_claim_free(lane->checking);
-		scheduler_refuse(lane->scheduler, job, "cannot look for the state: %s",
-				 strerror(-r));
+		scheduler_refuse_soon(lane->scheduler, job, "cannot look for the state: %s",
+				      strerror(-r));
 	}
+}
+
+/* Held, confirmed, and not for as long ago that anything may have happened since. */
+static bool has_lock(const struct lane *lane, const struct job *job)
+{
+	return lock_is_held_by(lane->lock, job->id) &&
+	       lock_deadline(lane->lock) > scheduler_now(CLOCK_BOOTTIME);
+}
+
+static bool has_margin(const struct lane *lane)
+{
+	const struct config *config = lane->scheduler->setup.config;
+	const uint64_t now = scheduler_now(CLOCK_BOOTTIME);
+
+	return lock_deadline(lane->lock) >
+	       now + config->stop_grace_usec + KILL_MARGIN_USEC + config->renew_usec;
+}
+
+/* Asked anew at every try: what was true when the job before ended may not be any more. */
+static bool can_go_early(const struct lane *lane)
+{
+	return lane->may_go_early && !lock_is_in_doubt(lane->lock) && has_margin(lane);
 }
 
 void lane_try_go(struct lane *lane, struct job *job)
@@ -354,7 +408,7 @@ void lane_try_go(struct lane *lane, struct job *job)
 	if (job->status != JOB_LOCKING || !job->is_runner_ready || lane->checking)
 		return;
 	if (job_is_locked_by_us(job)) {
-		if (!lane->may_go_early && !lock_is_held_by(lane->lock, job->id))
+		if (!can_go_early(lane) && !has_lock(lane, job))
 			return;
 	} else if (lane->lock && !lock_is_idle(lane->lock)) {
 		return; /* terraform would run into ours; on_idle() comes back here */
@@ -379,15 +433,6 @@ static bool has_same_rights(const struct lane *lane, const struct job *a, const 
 	return strcmp(left.access_key, right.access_key) == 0;
 }
 
-static bool has_margin(const struct lane *lane)
-{
-	const struct config *config = lane->scheduler->setup.config;
-	const uint64_t now = scheduler_now(CLOCK_BOOTTIME);
-
-	return lock_deadline(lane->lock) >
-	       now + config->stop_grace_usec + KILL_MARGIN_USEC + config->renew_usec;
-}
-
 /* People who run terraform by hand elsewhere must get a turn, too: we cannot see them wait. */
 static bool is_limit_reached(const struct lane *lane)
 {
@@ -403,9 +448,9 @@ static bool is_limit_reached(const struct lane *lane)
 static bool can_hand_over(const struct lane *lane, const struct job *job, const struct job *next)
 {
 	return next && !lane->scheduler->is_stopping && !lane->line->hold_reason &&
-	       !lane->must_release &&
-	       job_is_locked_by_us(job) && job_is_locked_by_us(next) && lane->lock &&
-	       lock_deadline(lane->lock) > 0 && queue_pick(lane->scheduler->queue) == next;
+	       !lane->must_release && job_is_locked_by_us(job) && job_is_locked_by_us(next) &&
+	       lane->lock && lock_deadline(lane->lock) > 0 &&
+	       queue_pick(lane->scheduler->queue) == next;
 }
 
 static void release(struct lane *lane, bool leave_free)
@@ -420,12 +465,58 @@ static void release(struct lane *lane, bool leave_free)
 	}
 }
 
+static int on_quarantine_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct lane *lane = userdata;
+	struct line *line = lane->line;
+
+	(void)source;
+	(void)usec;
+
+	lane->is_quarantined = false;
+	if (!line->lets_push) {
+		free(line->hold_reason);
+		line->hold_reason = NULL;
+	}
+	line->is_dirty = true;
+	if (line->waiting_count == 0 || line->hold_reason)
+		release(lane, false);
+	scheduler_pump_soon(lane->scheduler);
+	return 0;
+}
+
+/*
+ * A write of the state may have left the process before it died, and land after it
+ * (terraform-locking.md 8.1): whoever started now would read the state before it.
+ */
+void lane_quarantine(struct lane *lane)
+{
+	struct line *line = lane->line;
+	int r = 0;
+
+	lane->quarantine = sd_event_source_disable_unref(lane->quarantine);
+	r = sd_event_add_time_relative(lane->scheduler->setup.event, &lane->quarantine,
+				       CLOCK_BOOTTIME, QUARANTINE_USEC, USEC_PER_SEC,
+				       on_quarantine_over, lane);
+	if (r < 0) {
+		log_warning(r, "Failed to wait for a killed terraform's last write: %m");
+		return;
+	}
+	lane->is_quarantined = true;
+	if (!line->hold_reason)
+		line->hold_reason =
+			strdup("terraform was killed; a write of its state may still land, so "
+			       "the lock is kept for half a minute");
+}
+
 void lane_hand_on(struct lane *lane, const struct job *job)
 {
 	struct job *next = queue_head(lane->line);
 
 	lane->checking = lock_claim_free(lane->checking);
 	lane->is_handed_over = lane->may_go_early = false;
+	if (lane->is_quarantined)
+		return; /* the lock stays as it is until that is over */
 	if (!can_hand_over(lane, job, next)) {
 		release(lane, false);
 		return;
@@ -438,8 +529,10 @@ void lane_hand_on(struct lane *lane, const struct job *job)
 	}
 	lane->handover_count++;
 	lane->is_handed_over = job_status_is_final(job->status) && job->started_usec > 0;
-	lane->may_go_early = has_same_rights(lane, job, next) && has_margin(lane) &&
-			     !lock_is_in_doubt(lane->lock);
+	/* Only on a lock that says so of the one before: its rights were good enough to write it.
+	 */
+	lane->may_go_early =
+		lock_is_held_by(lane->lock, job->id) && has_same_rights(lane, job, next);
 	next->is_state_known = true; /* the one before ran on it */
 	queue_activate(lane->scheduler->queue, next);
 	scheduler_step(lane->scheduler, next, JOB_EV_HEAD);

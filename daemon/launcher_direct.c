@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -48,6 +49,9 @@ static int run_child(const struct job_owner *owner, char *const *argv, char *con
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
 		return -errno;
+	/* The daemon's log is not another user's to write to. */
+	if (owner->uid != geteuid() && dup2(null, STDERR_FILENO) < 0)
+		return -errno;
 	r = become(owner);
 	if (r < 0)
 		return r;
@@ -60,7 +64,7 @@ static int run_child(const struct job_owner *owner, char *const *argv, char *con
 }
 
 int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *runner,
-			  const char *socket)
+			  const char *socket, const struct rlimit *nofile)
 {
 	AUTO_CLOSE int report_read = -1, report_write = -1;
 	char number[24], program[4096], socket_path[4096];
@@ -86,6 +90,7 @@ int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *run
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
+		(void)setrlimit(RLIMIT_NOFILE, nofile);
 		error = -run_child(&job->owner, argv, env);
 		(void)!write(report_write, &error, sizeof(error));
 		_exit(127);
@@ -93,8 +98,10 @@ int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *run
 
 	/* The end of the pipe is the exec: a millisecond at most, and the only wait. */
 	(void)close(TAKE_FD(report_write));
-	if (read(report_read, &error, sizeof(error)) == (ssize_t)sizeof(error) && error != 0)
-		return -error; /* the child is reaped by whoever reaps all children */
+	if (read(report_read, &error, sizeof(error)) == (ssize_t)sizeof(error) && error != 0) {
+		(void)waitpid(pid, NULL, 0);
+		return -error;
+	}
 	*ret_pid = pid;
 	return 0;
 }

@@ -2,7 +2,6 @@
 #include "daemon/peer.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,16 +34,6 @@ static int read_groups(int fd, struct job_owner *owner)
 	return 0;
 }
 
-static char *name_of(uid_t uid)
-{
-	const struct passwd *entry = getpwuid(uid);
-	char *name = NULL;
-
-	if (entry)
-		return strdup(entry->pw_name);
-	return asprintf(&name, "%u", (unsigned)uid) < 0 ? NULL : name;
-}
-
 static int read_owner(int fd, struct job_owner *owner)
 {
 	struct ucred cred;
@@ -55,9 +44,6 @@ static int read_owner(int fd, struct job_owner *owner)
 	owner->pid = cred.pid;
 	owner->uid = cred.uid;
 	owner->gid = cred.gid;
-	owner->name = name_of(cred.uid);
-	if (!owner->name)
-		return -ENOMEM;
 	return read_groups(fd, owner);
 }
 
@@ -68,11 +54,27 @@ static void set_events(struct peer *peer)
 	(void)sd_event_source_set_io_events(peer->io, varlink_events(peer->varlink));
 }
 
+/* A runner that has hung up may have said before how its job ended: that must not get lost. */
+static void hear_out(struct peer *peer)
+{
+	json_t *message = NULL;
+
+	do {
+		while (varlink_next(peer->varlink, &message) > 0) {
+			peer->callbacks->on_message(peer, message);
+			json_decref(message);
+		}
+	} while (varlink_read(peer->varlink) > 0);
+}
+
 static int on_close_due(sd_event_source *source, void *userdata)
 {
 	struct peer *peer = userdata;
 
 	(void)source;
+	(void)varlink_flush(peer->varlink);
+	if (peer->runs)
+		hear_out(peer);
 	peer->callbacks->on_closed(peer, 0);
 	return 0;
 }
@@ -128,9 +130,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 	(void)source;
 	(void)fd;
 
-	if (revents & EPOLLOUT)
-		r = varlink_flush(peer->varlink);
-	if (r >= 0 && revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+	if (revents & EPOLLOUT && varlink_flush(peer->varlink) < 0)
+		peer_close(peer); /* from the loop, and what it said is heard out */
+	else if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		r = varlink_read(peer->varlink);
 	if (r == -EMSGSIZE) {
 		refuse(peer, r);

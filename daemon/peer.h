@@ -35,7 +35,8 @@ struct peer_callbacks {
 };
 
 /*
- * Serve @fd, which is taken, also on failure. @callbacks must outlive the peer.
+ * Serve @fd, which is taken, also on failure. owner.name is the caller's to set: looking it
+ * up may take as long as a directory server. @callbacks must outlive the peer.
  * Return: 0, or a negative errno.
  */
 int peer_new(struct peer **ret, sd_event *event, int fd, const struct peer_callbacks *callbacks,

@@ -216,6 +216,22 @@ struct job *queue_head(const struct line *line)
 	return NULL;
 }
 
+/* Whose turn would it be in @line? */
+static struct job *turn_of(const struct line *line)
+{
+	struct job *job;
+
+	if (line->active)
+		return NULL;
+	if (!line->hold_reason)
+		return queue_head(line);
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+		TAILQ_FOREACH(job, &line->waiting[i], in_line)
+	if (job->passes_hold)
+		return job;
+	return NULL;
+}
+
 struct job *queue_pick(const struct queue *queue)
 {
 	struct job *best = NULL;
@@ -226,7 +242,7 @@ struct job *queue_pick(const struct queue *queue)
 
 	TAILQ_FOREACH(line, &queue->lines, link)
 	{
-		struct job *head = line->active || line->hold_reason ? NULL : queue_head(line);
+		struct job *head = turn_of(line);
 		const struct user *user;
 
 		if (!head || (best && best->id < head->id))
@@ -260,6 +276,14 @@ uint64_t queue_position(const struct job *job)
 	if (!job->line->is_numbered)
 		number(job->line);
 	return job->position;
+}
+
+bool queue_is_full(const struct queue *queue, uid_t uid)
+{
+	const struct user *user = find_user(queue, uid);
+
+	return queue->active_count >= queue->limits.max_running ||
+	       (user && user->active >= queue->limits.max_running_per_user);
 }
 
 struct line *queue_first_line(const struct queue *queue)

@@ -24,10 +24,12 @@ struct line {
 	struct job_list waiting[JOB_PRIORITY_COUNT];
 	uint64_t waiting_count;
 	struct job *active;
-	char *hold_reason; /* why nobody's turn comes, in words; NULL: it does */
-	bool is_numbered;  /* job::position is right for all of them */
-	bool is_dirty;     /* somebody's place has changed: the owner's to use */
-	void *data;        /* the owner's */
+	char *hold_reason;  /* why nobody's turn comes, in words; NULL: it does */
+	bool lets_push;     /* held for an errored.tfstate: who pushes it may pass */
+	pid_t lost_session; /* of the job for which it is held; 0: none */
+	bool is_numbered;   /* job::position is right for all of them */
+	bool is_dirty;      /* somebody's place has changed: the owner's to use */
+	void *data;         /* the owner's */
 	TAILQ_ENTRY(line) link;
 };
 
@@ -61,6 +63,9 @@ void queue_activate(struct queue *queue, struct job *job);
  * that was accepted first, within the limits of running jobs. NULL: nobody's.
  */
 struct job *queue_pick(const struct queue *queue);
+
+/* Would one more job of @uid have to wait for a place, whatever its state? */
+bool queue_is_full(const struct queue *queue, uid_t uid);
 
 /* The first that waits in @line, or NULL. */
 struct job *queue_head(const struct line *line);

@@ -125,6 +125,15 @@ static void refuse_submit(const struct call *call, int r, const char *error)
 		name = WIRE_E_BUSY;
 		error = "the state is busy, and you did not want to wait; see 'tfq queue'";
 		break;
+	case -EDEADLK:
+		name = WIRE_E_BAD_REQUEST;
+		error = "this runs inside a job on the same state, and would wait for itself; call "
+			"terraform with -lock=false there, or split the work into two jobs";
+		break;
+	case -EPERM:
+		name = WIRE_E_NOT_ALLOWED;
+		error = "priority high is for operators; normal and low are everybody's";
+		break;
 	case -ESHUTDOWN:
 		name = WIRE_E_STOPPING;
 		error = "tfqd is stopping and takes no more jobs; try again in a moment";
@@ -143,6 +152,9 @@ static void do_submit(const struct call *call)
 
 	r = submit_parse(&made, call->parameters, call->peer, call->context->config,
 			 call->context->env, &error);
+	if (r >= 0 && made->priority == JOB_HIGH && made->is_priority_asked &&
+	    !(call->roles & ACCESS_OPERATE))
+		r = -EPERM;
 	if (r >= 0)
 		r = scheduler_submit(call->context->scheduler, made);
 	if (r < 0) {
@@ -214,9 +226,12 @@ static void do_cancel(const struct call *call)
 				job->id, job->owner.name);
 		return;
 	}
-	scheduler_cancel(call->context->scheduler, job,
-			 json_is_true(json_object_get(call->parameters, "force")),
-			 call->peer->owner.name);
+	/* Somebody who tires of waiting must not interrupt what has just begun. */
+	if (!json_is_true(json_object_get(call->parameters, "waiting")) ||
+	    job->status == JOB_QUEUED || job->status == JOB_LOCKING)
+		scheduler_cancel(call->context->scheduler, job,
+				 json_is_true(json_object_get(call->parameters, "force")),
+				 call->peer->owner.name);
 	reply(call, json_pack("{s:o}", "job", json_of(job)));
 }
 
@@ -230,6 +245,11 @@ static void do_resume(const struct call *call)
 	else if (r == -ENOENT) {
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
 				"nothing is queued on that state");
+	} else if (r == -EBUSY) {
+		peer_send_error(
+			call->peer, WIRE_E_BUSY,
+			"processes of the lost job still live, and may write the state; end them "
+			"first, then resume");
 	} else if (r == -EALREADY) {
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
 				"that queue does not stand still");
@@ -359,6 +379,16 @@ static void run_method(const struct call *call, const char *method)
 			NULL, 0);
 }
 
+static void refuse_call(const struct call *call)
+{
+	peer_send_error(
+		call->peer, WIRE_E_NOT_ALLOWED, "%s",
+		call->context->access->daemon_uid == 0
+			? "you are not allowed to do that here; ask for membership in the group of "
+			  "tfqd's submitters or operators"
+			: "this tfqd runs as another user, for that user alone; start your own");
+}
+
 void request_handle(const struct request_context *context, struct peer *peer, const json_t *message)
 {
 	const char *method = json_string_value(json_object_get(message, "method"));
@@ -385,18 +415,12 @@ void request_handle(const struct request_context *context, struct peer *peer, co
 		peer_close(peer);
 		return;
 	}
-	if (!access_may_call(call.roles, method)) {
-		peer_send_error(
-			peer, WIRE_E_NOT_ALLOWED, "%s",
-			context->access->daemon_uid == 0
-				? "you are not allowed to do that here; ask for membership in the group of "
-				  "tfqd's submitters or operators"
-				: "this tfqd runs as another user, for that user alone; start your own");
-		return;
-	}
 	/* A runner's report is one way, but what it sets off may be an order to that very runner.
 	 */
 	peer->is_muted = !peer->runs && json_is_true(json_object_get(message, "oneway"));
-	run_method(&call, method);
+	if (access_may_call(call.roles, method))
+		run_method(&call, method);
+	else
+		refuse_call(&call);
 	peer->is_muted = false;
 }

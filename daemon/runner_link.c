@@ -46,6 +46,21 @@ static int open_recording(const char *jobs_dir, uint64_t id, int *ret)
 	return *ret < 0 ? -errno : 0;
 }
 
+static void remove_recording(const char *dir, const char *file)
+{
+	if ((unlink(file) < 0 && errno != ENOENT) || (rmdir(dir) < 0 && errno != ENOENT))
+		log_warning(errno, "Failed to remove %s: %m", dir);
+}
+
+int runner_link_reserve(const char *jobs_dir, uint64_t id)
+{
+	AUTO_FREE char *dir = NULL;
+
+	if (job_path(&dir, jobs_dir, id, "") < 0)
+		return -ENOMEM;
+	return mkdir(dir, 0700) < 0 ? -errno : 0;
+}
+
 void runner_link_forget(const struct scheduler *scheduler, const struct job *job)
 {
 	AUTO_FREE char *dir = NULL;
@@ -54,8 +69,27 @@ void runner_link_forget(const struct scheduler *scheduler, const struct job *job
 	if (job_path(&dir, scheduler->setup.jobs_dir, job->id, "") < 0 ||
 	    job_path(&file, scheduler->setup.jobs_dir, job->id, "/output") < 0)
 		return;
-	if ((unlink(file) < 0 || rmdir(dir) < 0) && errno != ENOENT)
-		log_warning(errno, "Failed to remove %s: %m", dir);
+	remove_recording(dir, file);
+}
+
+/* As many as there are jobs that would be remembered. */
+static void remove_old(const char *jobs_dir, DIR *dir, uint64_t highest)
+{
+	const struct dirent *entry;
+	uint64_t id;
+
+	rewinddir(dir);
+	while ((entry = readdir(dir))) {
+		AUTO_FREE char *job_dir = NULL;
+		AUTO_FREE char *file = NULL;
+
+		if (parse_u64(entry->d_name, INT64_MAX - 1, &id) < 0 ||
+		    id + SCHEDULER_HISTORY_MAX > highest)
+			continue;
+		if (job_path(&job_dir, jobs_dir, id, "") == 0 &&
+		    job_path(&file, jobs_dir, id, "/output") == 0)
+			remove_recording(job_dir, file);
+	}
 }
 
 int runner_link_next_id(const char *jobs_dir, uint64_t *ret)
@@ -69,9 +103,47 @@ int runner_link_next_id(const char *jobs_dir, uint64_t *ret)
 	while ((entry = readdir(dir)))
 		if (parse_u64(entry->d_name, INT64_MAX - 1, &id) == 0 && id > highest)
 			highest = id;
+	remove_old(jobs_dir, dir, highest);
 	(void)closedir(dir);
 	*ret = highest + 1;
 	return 0;
+}
+
+/* Session of the process that @stat_line (/proc/<pid>/stat, proc(5)) tells of; the name may hold
+ * anything. */
+static pid_t session_of(const char *stat_line)
+{
+	const char *at = strrchr(stat_line, ')');
+
+	for (int i = 0; at && i < 4; i++) { /* state, ppid, pgrp, session */
+		at = strchr(at + 1, ' ');
+	}
+	return at ? (pid_t)strtol(at, NULL, 10) : 0;
+}
+
+pid_t runner_link_survivor(pid_t session)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+	pid_t found = 0;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		char path[64], line[512];
+		uint64_t pid;
+		FILE *file;
+
+		if (parse_u64(entry->d_name, INT32_MAX, &pid) < 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
+		file = fopen(path, "re");
+		if (file && fgets(line, sizeof(line), file) && session_of(line) == session)
+			found = (pid_t)pid;
+		if (file)
+			(void)fclose(file);
+	}
+	if (proc)
+		(void)closedir(proc);
+	return found;
 }
 
 /* --- starting ----------------------------------------------------------------------------------
@@ -82,7 +154,8 @@ static int on_exit_of_runner(sd_event_source *source, const siginfo_t *info, voi
 	struct scheduler *scheduler = userdata;
 	struct job *job;
 
-	/* It floats, so that it outlives its job; its work is done. This drops the last reference. */
+	/* It floats, so that it outlives its job; its work is done. This drops the last reference.
+	 */
 	(void)sd_event_source_set_floating(source, false);
 
 	TAILQ_FOREACH(job, &scheduler->all, in_all)
@@ -110,10 +183,11 @@ int runner_link_start(struct scheduler *scheduler, struct job *job)
 
 	if (job->runner_pid)
 		return 0;
-	r = launcher_direct_start(&pid, job, scheduler->setup.runner, scheduler->setup.socket);
+	r = launcher_direct_start(&pid, job, scheduler->setup.runner, scheduler->setup.socket,
+				  scheduler->setup.nofile);
 	if (r < 0)
 		return r;
-	job->runner_pid = pid;
+	job->runner_pid = job->session = pid;
 	r = sd_event_add_child(scheduler->setup.event, &source, pid, WEXITED, on_exit_of_runner,
 			       scheduler);
 	if (r >= 0)
@@ -189,7 +263,6 @@ void runner_link_prepare(struct scheduler *scheduler, struct job *job)
 	if (r < 0 || job->attach_fd < 0)
 		return; /* a runner that cannot be told is gone, and found out as such */
 	(void)send_order(job, json_pack("{s:s}", "order", "attach"), true, &job->attach_fd, 1);
-	(void)close(TAKE_FD(job->attach_fd));
 }
 
 /*

@@ -15,11 +15,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/env.h"
 #include "common/log.h"
 #include "common/parse.h"
 #include "daemon/journal.h"
 #include "daemon/peer.h"
 #include "daemon/scheduler_parts.h"
+
+#define STOP_LIMIT_USEC (60 * USEC_PER_SEC)
 
 uint64_t scheduler_now(clockid_t clock)
 {
@@ -139,13 +142,23 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 {
 	struct line *line = job->line;
 
-	job_set_message(job,
-			"its runner died, so nobody knows how terraform ended; look at the state, "
-			"then let the queue go on with: tfq resume '%s'",
-			line->name);
+	job_set_message(job, "its runner died, so nobody knows how terraform ended%s%s%s",
+			job_is_locked_by_us(job) ? "; look at the state, then let the queue go on "
+						   "with: tfq resume '"
+						 : "",
+			job_is_locked_by_us(job) ? line->name : "",
+			job_is_locked_by_us(job) ? "'" : "");
+	if (!job_is_locked_by_us(job)) { /* terraform's own lock says the rest */
+		close_job(scheduler, job);
+		return;
+	}
 	free(line->hold_reason);
-	if (asprintf(&line->hold_reason, "job %" PRIu64 " was lost", job->id) < 0)
+	if (asprintf(&line->hold_reason,
+		     "the queue stands still because job %" PRIu64
+		     " was lost; look at the state, then: tfq resume '%s'",
+		     job->id, line->name) < 0)
 		line->hold_reason = NULL;
+	line->lost_session = job->session;
 	queue_remove(scheduler->queue, job);
 	job->ended_usec = scheduler_now(CLOCK_REALTIME);
 	job_forget_secrets(job);
@@ -161,8 +174,8 @@ static void carry_out(struct scheduler *scheduler, struct job *job, enum job_act
 	case JOB_DO_NOTHING: scheduler_changed(scheduler, job); return;
 	case JOB_DO_ACQUIRE: lane_acquire(lane_of(job->line), job); return;
 	case JOB_DO_START: runner_link_go(job); return;
-	case JOB_DO_INTERRUPT: runner_link_stop(job, 1); break;
-	case JOB_DO_INTERRUPT_AGAIN: runner_link_stop(job, 2); break;
+	case JOB_DO_INTERRUPT:
+	case JOB_DO_INTERRUPT_AGAIN: runner_link_stop(job, ++job->interrupts); break;
 	case JOB_DO_CLOSE: close_job(scheduler, job); return;
 	case JOB_DO_HOLD: hold_line(scheduler, job); return;
 	}
@@ -182,18 +195,34 @@ void scheduler_step(struct scheduler *scheduler, struct job *job, enum job_event
 	carry_out(scheduler, job, (enum job_action)action);
 }
 
+static void set_message(struct job *job, const char *format, va_list ap)
+{
+	AUTO_FREE char *message = NULL;
+
+	if (vasprintf(&message, format, ap) < 0)
+		message = NULL;
+	job_set_message(job, "%s", message ? message : "out of memory");
+}
+
 void scheduler_refuse(struct scheduler *scheduler, struct job *job, const char *format, ...)
 {
-	char *message = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	if (vasprintf(&message, format, ap) < 0)
-		message = NULL;
+	set_message(job, format, ap);
 	va_end(ap);
-	free(job->message);
-	job->message = message;
 	scheduler_step(scheduler, job, JOB_EV_REFUSED);
+}
+
+void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	set_message(job, format, ap);
+	va_end(ap);
+	job->is_refused = true;
+	scheduler_pump_soon(scheduler);
 }
 
 /* --- the pump ----------------------------------------------------------------------------------
@@ -236,6 +265,71 @@ static void tell_line(struct scheduler *scheduler, struct line *line)
 	scheduler_changed(scheduler, job);
 }
 
+/* Jobs that turned out not to be runnable while they were started. */
+static void refuse_refused(struct scheduler *scheduler)
+{
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link))
+		if (line->active && line->active->is_refused && line->active->status == JOB_LOCKING)
+			scheduler_step(scheduler, line->active, JOB_EV_REFUSED);
+}
+
+/* A stop cannot wait for an operator: what a held line still has of a lock stays, and is told of.
+ */
+static void drop_holds(struct scheduler *scheduler)
+{
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link)) {
+		struct lane *lane = lane_of(line);
+
+		if (!line->hold_reason || lane->is_quarantined)
+			continue;
+		if (lane->lock && lock_deadline(lane->lock) > 0 && lock_is_wanted(lane->lock)) {
+			log_warning(0, "Leaving the lock of %s in the store: %s", line->name,
+				    line->hold_reason);
+			lane->lock = lock_free(lane->lock);
+		}
+		free(line->hold_reason);
+		line->hold_reason = NULL;
+	}
+}
+
+/* The store does not let us tidy up. Somebody has to know of what is left. */
+static int on_stop_limit(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct scheduler *scheduler = userdata;
+
+	(void)source;
+	(void)usec;
+
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link)) {
+		struct lane *lane = lane_of(line);
+
+		if (line->active || !lane->lock)
+			continue;
+		log_error(
+			0,
+			"Stopping although the lock of %s may still be in the store: %s; 'terraform "
+			"force-unlock' removes it",
+			line->name, lock_error(lane->lock));
+		lane->lock = lock_free(lane->lock);
+	}
+	scheduler_pump_soon(scheduler);
+	return 0;
+}
+
+/* Once nothing runs any more, a stop waits for locks to be released, but not for ever. */
+static void limit_stop(struct scheduler *scheduler)
+{
+	if (scheduler->stop_limit || queue_active_count(scheduler->queue) > 0)
+		return;
+	if (sd_event_add_time_relative(scheduler->setup.event, &scheduler->stop_limit,
+				       CLOCK_BOOTTIME, STOP_LIMIT_USEC, USEC_PER_SEC, on_stop_limit,
+				       scheduler) < 0)
+		scheduler->stop_limit = NULL;
+}
+
 static int on_pump(sd_event_source *source, void *userdata)
 {
 	struct scheduler *scheduler = userdata;
@@ -244,6 +338,11 @@ static int on_pump(sd_event_source *source, void *userdata)
 
 	(void)source;
 
+	refuse_refused(scheduler);
+	if (scheduler->is_stopping) {
+		drop_holds(scheduler);
+		limit_stop(scheduler);
+	}
 	while (!scheduler->is_stopping && (job = queue_pick(scheduler->queue)))
 		begin(scheduler, job);
 
@@ -282,6 +381,20 @@ static uint64_t line_limit(const struct scheduler *scheduler, const struct job *
 	return state && state->has_max_queued ? state->max_queued : 0;
 }
 
+/* A job that queues another on its own state would wait for itself. */
+static bool waits_for_itself(const struct scheduler *scheduler, const struct job *job)
+{
+	const char *outer = env_get(job->env, "TFQ_JOB");
+	const struct job *running;
+	uint64_t id;
+
+	if (!outer || parse_u64(outer, INT64_MAX, &id) < 0)
+		return false;
+	running = scheduler_find(scheduler, id);
+	return running && running->line && running->line->active == running &&
+	       strcmp(running->backend->identity, job->backend->identity) == 0;
+}
+
 int scheduler_submit(struct scheduler *scheduler, struct job *job)
 {
 	const struct line *present;
@@ -290,12 +403,21 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job)
 	if (scheduler->is_stopping)
 		return -ESHUTDOWN;
 	present = queue_find_line(scheduler->queue, job->backend->identity);
-	if (job->no_wait && present &&
-	    (present->active || present->waiting_count > 0 || present->hold_reason))
+	if (job->no_wait &&
+	    (queue_is_full(scheduler->queue, job->owner.uid) ||
+	     (present && (present->active || present->waiting_count > 0 || present->hold_reason))))
 		return -EBUSY;
+
+	if (waits_for_itself(scheduler, job))
+		return -EDEADLK;
+	job->passes_hold =
+		present && present->lets_push && strcmp(job->operation, "state-push") == 0;
 
 	job->id = scheduler->next_id;
 	job->submitted_usec = scheduler_now(CLOCK_REALTIME);
+	r = runner_link_reserve(scheduler->setup.jobs_dir, job->id);
+	if (r < 0)
+		return r;
 	if (!tsearch(job, &scheduler->by_id, compare_ids))
 		return -ENOMEM;
 	r = queue_add(scheduler->queue, job, line_limit(scheduler, job));
@@ -326,7 +448,7 @@ void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, 
 	journal_job(LOG_INFO, job, "%s asked for its end%s", by, force ? ", by force" : "");
 	job->is_cancelled = true;
 	if (!job->message)
-		job_set_message(job, "cancelled by %s", by);
+		job_set_message(job, "by %s", by);
 	scheduler_step(scheduler, job, force ? JOB_EV_FORCE : JOB_EV_CANCEL);
 }
 
@@ -337,12 +459,15 @@ int scheduler_resume(struct scheduler *scheduler, const char *state)
 
 	if (!line)
 		return -ENOENT;
-	if (!line->hold_reason)
+	if (!line->hold_reason || lane_of(line)->is_quarantined)
 		return -EALREADY;
-	log_info("The queue of %s goes on (it stood still because %s)", line->name,
-		 line->hold_reason);
+	if (line->lost_session && runner_link_survivor(line->lost_session))
+		return -EBUSY;
+	log_info("The queue of %s goes on", line->name);
 	free(line->hold_reason);
 	line->hold_reason = NULL;
+	line->lets_push = false;
+	line->lost_session = 0;
 	line->is_dirty = true;
 	lane = lane_of(line);
 	if (lane->lock && line->waiting_count == 0)
@@ -365,18 +490,6 @@ void scheduler_stop(struct scheduler *scheduler)
 		job_set_message(job, "tfqd is stopping: terraform was not run; queue it again once "
 				     "tfqd is back");
 		scheduler_step(scheduler, job, JOB_EV_CANCEL);
-	}
-	/* A held line cannot wait for its operator now; its lock stays, and is told of. */
-	for (struct line *line = queue_first_line(scheduler->queue); line;
-	     line = TAILQ_NEXT(line, link)) {
-		if (!line->hold_reason)
-			continue;
-		log_warning(0, "Leaving the lock of %s behind, because %s", line->name,
-			    line->hold_reason);
-		lock_free(lane_of(line)->lock);
-		lane_of(line)->lock = NULL;
-		free(line->hold_reason);
-		line->hold_reason = NULL;
 	}
 	scheduler_pump_soon(scheduler);
 }
@@ -423,6 +536,7 @@ void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
 	lane = lane_of(job->line);
 	job->pid = report->pid;
 	job->started_usec = scheduler_now(CLOCK_REALTIME);
+	job_close_fds(job); /* kept until now, for another runner if the first had died */
 	if (lane->is_handed_over && report->at_usec >= lane->exited_usec)
 		job->handover_usec = report->at_usec - lane->exited_usec;
 	journal_job(LOG_INFO, job, "terraform runs as PID %d", (int)job->pid);
@@ -437,14 +551,17 @@ static void hold_for_errored_state(struct job *job)
 
 	job_set_message(
 		job,
-		"terraform could not save its state and left errored.tfstate in %s; push it "
-		"there with 'terraform state push errored.tfstate', then let the queue go on "
-		"with: tfq resume '%s'",
+		"terraform could not save its state and left errored.tfstate in %s; there, run "
+		"'tfq state push errored.tfstate', which passes the queue, then: tfq resume '%s'",
 		job->state_directory, line->name);
 	free(line->hold_reason);
-	if (asprintf(&line->hold_reason, "job %" PRIu64 " left errored.tfstate in %s", job->id,
-		     job->state_directory) < 0)
+	if (asprintf(&line->hold_reason,
+		     "the queue stands still because job %" PRIu64
+		     " left errored.tfstate in %s; there, run 'tfq state push errored.tfstate', "
+		     "then: tfq resume '%s'",
+		     job->id, job->state_directory, line->name) < 0)
 		line->hold_reason = NULL;
+	line->lets_push = true;
 }
 
 void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
@@ -463,8 +580,12 @@ void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
 		event = JOB_EV_EXIT_OK;
 	else if (job->is_cancelled && job->status == JOB_STOPPING)
 		event = JOB_EV_EXIT_STOPPED;
-	if (report->has_errored_state)
+	/* Where terraform has the lock, the hold is nobody's to give: anybody can lay a file there.
+	 */
+	if (report->has_errored_state && job_is_locked_by_us(job))
 		hold_for_errored_state(job);
+	if (job_is_locked_by_us(job) && (report->exit_signal || job->interrupts > 1))
+		lane_quarantine(lane_of(job->line));
 	scheduler_step(scheduler, job, event);
 }
 
@@ -546,6 +667,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	}
 	queue_free(scheduler->queue);
 	sd_event_source_disable_unref(scheduler->pump);
+	sd_event_source_disable_unref(scheduler->stop_limit);
 	free(scheduler);
 	return NULL;
 }

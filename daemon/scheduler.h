@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <systemd/sd-event.h>
 
 #include "common/cleanup.h"
@@ -41,7 +42,8 @@ struct scheduler_setup {
 	const char *jobs_dir; /* recordings: <jobs_dir>/<id>/output */
 	const char *runner;   /* path of tfq-runner */
 	const char *socket;
-	char *const *env; /* the daemon's own */
+	const struct rlimit *nofile; /* what jobs are to have of RLIMIT_NOFILE */
+	char *const *env;            /* the daemon's own */
 };
 
 int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
@@ -54,7 +56,8 @@ DEFINE_FREEP(scheduler);
 /*
  * Accept @job, which is taken on success, and number it.
  * Return: 0; -ENOSPC, -EDQUOT or -ENOMEM as queue_add(); -EBUSY if it does not want to
- * wait and would have to; -ESHUTDOWN while stopping.
+ * wait and would have to; -EDEADLK if a job that runs on that state asks for it; -ESHUTDOWN
+ * while stopping.
  */
 int scheduler_submit(struct scheduler *scheduler, struct job *job);
 
@@ -64,8 +67,8 @@ struct job *scheduler_find(const struct scheduler *scheduler, uint64_t id);
 /* A job is to end, @by somebody (for the log). @force: the second SIGINT. */
 void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, const char *by);
 
-/* Let the queue of @state (name or identity) go on. Return: 0, or -ENOENT for no such queue,
- * -EALREADY for none held. */
+/* Let the queue of @state (name or identity) go on. Return: 0, -ENOENT for no such queue,
+ * -EALREADY for none held, -EBUSY while a process of the lost job lives. */
 int scheduler_resume(struct scheduler *scheduler, const char *state);
 
 /* Take no more jobs, give back those that wait, let those that run end. */

@@ -15,7 +15,8 @@ struct scheduler {
 	uint64_t next_id;
 	uint64_t over_count;
 	bool is_stopping, is_stopped;
-	sd_event_source *pump; /* once per turn of the loop, however much happened in it */
+	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
+	sd_event_source *pump;       /* once per turn of the loop, however much happened in it */
 };
 
 /* What the scheduler knows of a line beyond the queue: its lock. line::data. */
@@ -25,6 +26,8 @@ struct lane {
 	struct lock *lock;           /* NULL until it is needed first */
 	struct lock_claim *checking; /* of the active job, while we ask if its state exists */
 	bool may_go_early;           /* the active job may start while the lock is handed to it */
+	bool is_quarantined;         /* a killed terraform's last write may be under way */
+	sd_event_source *quarantine; /* until then; NULL: never needed */
 	bool must_release;           /* the lock is to be let go before anybody takes it again */
 	bool is_handed_over;         /* the active job came by hand-over */
 	uint64_t exited_usec;        /* exit of the job before, CLOCK_MONOTONIC */
@@ -42,6 +45,9 @@ void scheduler_pump_soon(struct scheduler *scheduler);
 /* It cannot be run; the sentence says why. */
 void scheduler_refuse(struct scheduler *scheduler, struct job *job, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same from within what starts jobs: the pump ends it, so that no refusal calls the next. */
+void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 uint64_t scheduler_now(clockid_t clock); /* microseconds */
 
 /* lane.c */
@@ -55,6 +61,8 @@ void lane_free(struct lane *lane);
 void lane_acquire(struct lane *lane, struct job *job);
 /* Lock and runner: both there? Then it goes. */
 void lane_try_go(struct lane *lane, struct job *job);
+/* Keep the lock for as long as a write of a terraform that was killed may still land. */
+void lane_quarantine(struct lane *lane);
 /* @job, which was active, is over: the lock goes to the next one, or is released. */
 void lane_hand_on(struct lane *lane, const struct job *job);
 /* Nothing waits, nothing runs, nothing is in the store. */
@@ -69,7 +77,13 @@ void runner_link_prepare(struct scheduler *scheduler, struct job *job);
 void runner_link_go(struct job *job);
 void runner_link_stop(struct job *job, int level);
 void runner_link_end(struct job *job);
+/* Make room for the recording of job @id, which takes the number for ever. Return: 0, or mkdir(2)'s
+ * negative errno. */
+int runner_link_reserve(const char *jobs_dir, uint64_t id);
+/* A process that is left of the runner whose session was @session; 0: none. */
+pid_t runner_link_survivor(pid_t session);
 /* Delete what is recorded of @job. */
 void runner_link_forget(const struct scheduler *scheduler, const struct job *job);
-/* A number above all that the recordings use. Return: 0, or a negative errno. */
+/* A number above all that the recordings use; the oldest of them are removed. Return: 0, or a
+ * negative errno. */
 int runner_link_next_id(const char *jobs_dir, uint64_t *ret);

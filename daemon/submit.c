@@ -2,8 +2,10 @@
 #include "daemon/submit.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/explain.h"
 #include "common/text.h"
@@ -92,16 +94,23 @@ static int take_priority(struct job *job, const json_t *parameters, char **ret_e
 		return 0;
 	if (job_priority_parse(&job->priority, name) < 0)
 		return explain(ret_error, -EBADMSG, "priority is high, normal or low");
+	job->is_priority_asked = true;
 	return 0;
 }
 
 static int take_fds(struct job *job, const json_t *parameters, struct peer *peer, char **ret_error)
 {
+	socklen_t size = sizeof(int);
+	int domain = -1;
+
 	if (json_is_true(json_object_get(parameters, "attach"))) {
 		job->attach_fd = varlink_take_fd(peer->varlink);
 		if (job->attach_fd < 0)
 			return explain(ret_error, -EBADMSG,
 				       "attach is set, but no descriptor came");
+		if (getsockopt(job->attach_fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
+		    domain != AF_UNIX)
+			return explain(ret_error, -EBADMSG, "attach is no AF_UNIX socket");
 	}
 	if (json_is_true(json_object_get(parameters, "stdin"))) {
 		job->stdin_fd = varlink_take_fd(peer->varlink);
@@ -113,9 +122,60 @@ static int take_fds(struct job *job, const json_t *parameters, struct peer *peer
 
 /* --- what it is about ------------------------------------------------------------------------- */
 
+/* The length of "-var=" or "-backend-config=", with one dash or two, at the start of @word; 0:
+ * neither. */
+static size_t secret_flag(const char *word)
+{
+	static const char *const flags[] = { "var=", "backend-config=" };
+	const size_t dashes = strspn(word, "-");
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (dashes > 0 && strncmp(word + dashes, flags[i], strlen(flags[i])) == 0)
+			return dashes + strlen(flags[i]);
+	return 0;
+}
+
+static bool is_secret_flag_word(const char *word)
+{
+	const size_t dashes = strspn(word, "-");
+
+	return dashes > 0 &&
+	       (strcmp(word + dashes, "var") == 0 || strcmp(word + dashes, "backend-config") == 0);
+}
+
+/* A copy of @argv for other people's eyes: of a variable, its name, but not its value. */
+static int hide_values(char ***ret, char *const *argv)
+{
+	size_t count = 0;
+	char **shown;
+
+	while (argv[count])
+		count++;
+	shown = calloc(count + 1, sizeof(*shown));
+	if (!shown)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const size_t flag =
+			i > 0 && is_secret_flag_word(argv[i - 1]) ? 0 : secret_flag(argv[i]);
+		const bool is_hidden = flag > 0 || (i > 0 && is_secret_flag_word(argv[i - 1]));
+		const char *equals = is_hidden ? strchr(argv[i] + flag, '=') : NULL;
+		const int len = equals ? (int)(equals - argv[i]) + 1 : 0;
+
+		if ((equals ? asprintf(&shown[i], "%.*s...", len, argv[i])
+			    : asprintf(&shown[i], "%s", argv[i])) < 0) {
+			shown[i] = NULL;
+			tfargs_strv_free(shown);
+			return -ENOMEM;
+		}
+	}
+	*ret = shown;
+	return 0;
+}
+
 static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 {
 	char line[COMMAND_LINE_MAX], clean[COMMAND_MAX];
+	char **shown = NULL;
 	int r;
 
 	r = tfargs_parse(args, job->argv, job->env, ret_error);
@@ -129,7 +189,12 @@ static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 	if (args->class == TFARGS_CHILD_LOCKS && !job->why_child)
 		job->why_child = "this subcommand takes the lock itself";
 
-	(void)text_command(line, sizeof(line), job->argv);
+	job->subcommand = args->subcommand;
+	r = hide_values(&shown, job->argv);
+	if (r < 0)
+		return r;
+	(void)text_command(line, sizeof(line), shown);
+	tfargs_strv_free(shown);
 	(void)text_printable(clean, sizeof(clean), line);
 	job->command = strdup(clean);
 	return job->command ? 0 : -ENOMEM;

@@ -135,8 +135,14 @@ int child_go(struct child *child)
 	int error = 0;
 	ssize_t n;
 
-	(void)!write(child->go, "g", 1);
+	n = write(child->go, "g", 1);
+	if (n != 1)
+		error = n < 0 ? errno : EIO; /* EPIPE: it has died while it waited */
 	(void)close(take(&child->go));
+	if (error != 0) {
+		(void)close(take(&child->exec_error));
+		return -error;
+	}
 	do
 		n = read(child->exec_error, &error, sizeof(error));
 	while (n < 0 && errno == EINTR);

@@ -48,6 +48,7 @@ struct runner {
 
 	struct child child;
 	bool prepared_lock; /* the child that waits has -lock=false */
+	bool is_child_gone; /* it died while it waited */
 	bool is_started, is_exited, is_over;
 	int interrupts; /* SIGINTs sent */
 	int status;     /* of the child, from waitpid(2) */
@@ -347,8 +348,12 @@ static int on_sigchld(sd_event_source *source, const struct signalfd_siginfo *in
 	(void)info;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid != runner->child.pid || !runner->is_started)
+		if (pid != runner->child.pid)
 			continue;
+		if (!runner->is_started) { /* somebody killed it while it waited: another is made */
+			runner->is_child_gone = true;
+			continue;
+		}
 		runner->status = status;
 		runner->is_exited = true;
 		runner->exited_usec = now_usec();
@@ -441,6 +446,7 @@ static bool make_child(struct runner *runner, bool hold_lock)
 		return false;
 	}
 	runner->prepared_lock = hold_lock;
+	runner->is_child_gone = false;
 	return true;
 }
 
@@ -467,7 +473,7 @@ static void go(struct runner *runner, bool hold_lock)
 		refuse(runner, r, error);
 		return;
 	}
-	if (hold_lock != runner->prepared_lock) {
+	if (hold_lock != runner->prepared_lock || runner->is_child_gone) {
 		unwatch_child(runner);
 		if (!make_child(runner, hold_lock))
 			return;

@@ -100,6 +100,10 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 
 	(void)source;
 
+	if (revents & (EPOLLHUP | EPOLLERR) && viewer->in_len == sizeof(viewer->in)) {
+		viewer->callbacks->on_gone(viewer, viewer->userdata);
+		return 0;
+	}
 	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR) && viewer->in_len < sizeof(viewer->in)) {
 		n = recv(fd, viewer->in + viewer->in_len, sizeof(viewer->in) - viewer->in_len,
 			 MSG_DONTWAIT);
@@ -111,6 +115,11 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 			viewer->in_len += (size_t)n;
 			take_input(viewer);
 		}
+	}
+	if (revents & (EPOLLHUP | EPOLLERR) && viewer->in_len == sizeof(viewer->in)) {
+		/* No room to read its end with, and epoll would tell of it for ever. */
+		viewer->callbacks->on_gone(viewer, viewer->userdata);
+		return 0;
 	}
 	(void)push(viewer);
 	return 0;

@@ -59,10 +59,6 @@ int credentials_find(struct credentials *ret, const struct backend *backend, cha
 	}
 	if (from_env(ret, job_env, "environment"))
 		return 0;
-	if (mode == CONFIG_CREDENTIALS_AUTO && !env_get_filled(job_env, "AWS_PROFILE") &&
-	    !env_get_filled(job_env, "AWS_WEB_IDENTITY_TOKEN_FILE") &&
-	    from_env(ret, daemon_env, "tfqd's environment"))
-		return 0;
 	*ret_why = "the credentials come from a profile or a role";
 	return -ENOKEY;
 }

@@ -15,7 +15,9 @@ struct credentials {
 /*
  * Find them in terraform's order: the backend block's own; then, unless the block or the
  * environment asks for something that this version cannot resolve (a profile, a role, a web
- * identity), @job_env; then @daemon_env. @mode: credentials = auto|daemon|job.
+ * identity), @job_env. @daemon_env only in mode daemon: a job's
+ * terraform does not see it, so it would be another identity than terraform's own. @mode:
+ * credentials = auto|daemon|job.
  *
  * Return: 0; or -ENOKEY, and *@ret_why (static) says in words what the credentials come from:
  * then terraform itself can find them, and takes the lock itself.

@@ -45,8 +45,7 @@ void lease_init(struct lease *lease, const struct lease_config *config, uint64_t
 	lease->poll_usec = config->poll_min_usec;
 }
 
-/* Is there a CREATE of which nobody knows what became? */
-static bool may_create(const struct lease *lease)
+bool lease_may_appear(const struct lease *lease)
 {
 	for (unsigned i = 0; i < lease->open_count; i++)
 		if (lease->open[i].creates && lease->open[i].is_unknown)
@@ -65,8 +64,18 @@ void lease_want(struct lease *lease, uint64_t owner)
 		lease->state = LEASE_LOOK;
 	if (owner == 0 && lease->state == LEASE_LOST)
 		lease->state = LEASE_FREE;
-	if (owner == 0 && lease->state != LEASE_HELD && may_create(lease))
+	if (owner == 0 && lease->state != LEASE_HELD && lease_may_appear(lease))
 		lease->must_settle = true; /* it may have landed since it was looked for */
+}
+
+void lease_look_again(struct lease *lease)
+{
+	lease->must_settle = true;
+}
+
+void lease_forget_open(struct lease *lease)
+{
+	lease->open_count = 0;
 }
 
 void lease_hold_off(struct lease *lease, uint64_t usec)
@@ -391,7 +400,8 @@ static unsigned seen_held(struct lease *lease, uint64_t now, const struct lease_
 static unsigned seen_object(struct lease *lease, uint64_t now, const struct lease_answer *answer)
 {
 	/* A page of HTML under a 200 is no reason to give up what we hold. */
-	if (lease->state == LEASE_HELD && answer->id[0] == '\0')
+	if (answer->id[0] == '\0' &&
+	    (lease->state == LEASE_HELD || (lease->must_settle && lease->open_count > 0)))
 		return failed(lease, now, false);
 	if (answer->nonce[0] == '\0')
 		return seen_other(lease, now, answer);

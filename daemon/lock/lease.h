@@ -23,7 +23,9 @@
  *  - a deadline counts from before the sending of the last write that is known to have won;
  *  - an unknown outcome never moves it;
  *  - what is not ours by nonce is never written over and never removed;
- *  - a refusal may be our own success come back twice: read before believing it.
+ *  - a refusal may be our own success come back twice: read before believing it;
+ *  - a CREATE without an answer may land whenever there is no object: its nonce is kept;
+ *  - once a REMOVE is sent nobody holds the lock until another write is confirmed.
  */
 #pragma once
 
@@ -166,7 +168,18 @@ void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE
 /* What came back for the request under way. Return: a set of enum lease_event. */
 unsigned lease_answer(struct lease *lease, uint64_t now, const struct lease_answer *answer);
 
-/* Does @owner hold the lock, as far as is known? True from the confirmed write on. */
+/* Is there a CREATE of which nobody knows what became? It may land as long as its signature is
+ * good. */
+bool lease_may_appear(const struct lease *lease);
+
+/* Look once more what became of it. */
+void lease_look_again(struct lease *lease);
+
+/* It was looked for long enough. */
+void lease_forget_open(struct lease *lease);
+
+/* Does @owner hold the lock, as far as is known? True from the confirmed write until it is seen to
+ * be gone, or is to be removed. */
 bool lease_is_held_by(const struct lease *lease, uint64_t owner);
 
 /* Is nothing of ours in the store and nothing under way? */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,10 @@
 
 #include "common/log.h"
 #include "common/parse.h"
+
+#define GHOST_FIRST_USEC (5 * USEC_PER_SEC)
+#define GHOST_LAST_USEC \
+	(10 * USEC_PER_MIN) /* in sum more than the 15 min that S3 takes a signature */
 
 struct lock {
 	sd_event *event;
@@ -26,6 +31,8 @@ struct lock {
 	struct lockinfo_seen holder;
 	bool has_holder;
 	uint64_t leave_free_usec; /* to be kept away from once it is released */
+	bool is_ghost_watch;      /* the timer is for that */
+	uint64_t ghost_wait_usec;
 	char error[LOCK_ERROR_MAX];
 };
 
@@ -100,6 +107,10 @@ static bool is_needed(const struct lock *lock, const struct lock_claim *claim)
 {
 	const struct lease *lease = &lock->lease;
 
+	/* Whatever is still to be asked, somebody's rights must be there to ask with. */
+	if (!claim->next && claim == lock->claims &&
+	    (lease->must_settle || lease->in_flight != LEASE_NONE))
+		return true;
 	if (claim->job == lease->wanted || claim->store == lock->busy ||
 	    (lease->state == LEASE_HELD && claim->job == lease->owner))
 		return true;
@@ -144,6 +155,34 @@ static void set_error(struct lock *lock, const char *error)
 	(void)snprintf(lock->error, sizeof(lock->error), "%s", error ? error : "");
 }
 
+static void set_timer(struct lock *lock, uint64_t at_usec)
+{
+	if (at_usec == UINT64_MAX) {
+		(void)sd_event_source_set_enabled(lock->timer, SD_EVENT_OFF);
+		return;
+	}
+	(void)sd_event_source_set_time(lock->timer, at_usec);
+	(void)sd_event_source_set_enabled(lock->timer, SD_EVENT_ONESHOT);
+}
+
+/* At growing intervals, until no server would take the request any more. */
+static void watch_ghost(struct lock *lock)
+{
+	if (!lease_may_appear(&lock->lease)) {
+		lock->ghost_wait_usec = 0;
+		return;
+	}
+	lock->ghost_wait_usec =
+		lock->ghost_wait_usec ? lock->ghost_wait_usec * 2 : GHOST_FIRST_USEC;
+	if (lock->ghost_wait_usec > GHOST_LAST_USEC) {
+		lease_forget_open(&lock->lease);
+		lock->ghost_wait_usec = 0;
+		return;
+	}
+	set_timer(lock, now_usec() + lock->ghost_wait_usec);
+	lock->is_ghost_watch = true;
+}
+
 static void on_store_done(const struct lease_answer *answer, const struct lockinfo_seen *seen,
 			  const char *error, void *userdata)
 {
@@ -155,6 +194,9 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 	lock->busy = NULL;
 	if (error)
 		set_error(lock, error);
+	if (answer->result != LEASE_R_UNSENT && answer->result != LEASE_R_UNKNOWN &&
+	    answer->result != LEASE_R_THROTTLED && answer->result != LEASE_R_DENIED)
+		lock->lease.config.acquire_tries = UINT_MAX; /* it works: an outage is waited for */
 	events = lease_answer(&lock->lease, now_usec(), answer);
 
 	lock->has_holder = lock->lease.state == LEASE_FOREIGN ||
@@ -175,6 +217,7 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 		callbacks.on_events(lock, events, theirs);
 	if (lock->lease.wanted == 0 && lease_is_idle(&lock->lease)) {
 		lock->leave_free_usec = 0;
+		watch_ghost(lock);
 		callbacks.on_idle(lock, theirs); /* it may be gone now */
 	}
 }
@@ -219,16 +262,6 @@ static int send_request(struct lock *lock, const struct lease_request *request)
 	return claim->store->ops->send(claim->store, request, body, on_store_done, lock);
 }
 
-static void set_timer(struct lock *lock, uint64_t at_usec)
-{
-	if (at_usec == UINT64_MAX) {
-		(void)sd_event_source_set_enabled(lock->timer, SD_EVENT_OFF);
-		return;
-	}
-	(void)sd_event_source_set_time(lock->timer, at_usec);
-	(void)sd_event_source_set_enabled(lock->timer, SD_EVENT_ONESHOT);
-}
-
 /* Send what is to be sent, or sleep until something is. */
 static void pump(struct lock *lock)
 {
@@ -266,6 +299,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 
+	if (lock->is_ghost_watch && lock->lease.wanted == 0 && lease_is_idle(&lock->lease))
+		lease_look_again(&lock->lease);
+	lock->is_ghost_watch = false;
 	if (lock->lease.wanted == 0 && lease_is_idle(&lock->lease))
 		lock->callbacks.on_idle(lock, lock->userdata);
 	else
@@ -358,6 +394,16 @@ bool lock_is_idle(const struct lock *lock)
 uint64_t lock_deadline(const struct lock *lock)
 {
 	return lock->lease.state == LEASE_HELD ? lock->lease.deadline_usec : 0;
+}
+
+bool lock_may_appear(const struct lock *lock)
+{
+	return lease_may_appear(&lock->lease);
+}
+
+bool lock_is_wanted(const struct lock *lock)
+{
+	return lock->lease.wanted != 0;
 }
 
 const char *lock_id(const struct lock *lock, uint64_t job)

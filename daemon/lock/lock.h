@@ -110,6 +110,12 @@ void lock_leave_free(struct lock *lock, uint64_t usec);
 
 bool lock_is_held_by(const struct lock *lock, uint64_t job);
 bool lock_is_idle(const struct lock *lock);
+/*
+ * May something of ours still turn up in the store? A CREATE whose answer was lost may land
+ * minutes later (aws.md 4.5); it is looked for now and then, and removed if it does.
+ */
+bool lock_may_appear(const struct lock *lock);
+bool lock_is_wanted(const struct lock *lock); /* by some job */
 
 /* Has a request for the held lock come back with anything but success, and not been settled yet? */
 bool lock_is_in_doubt(const struct lock *lock);

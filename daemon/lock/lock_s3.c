@@ -28,7 +28,7 @@ struct lock_s3 {
 	struct http *http;
 	struct http_transfer *transfer;
 	struct endpoint *lock_at, *state_at;
-	char *region, *ca_bundle;
+	char *region, *ca_pem, *ca_bundle;
 	char *access_key, *secret_key, *token;
 	char *acl, *kms_key_id, *sse_customer_key;
 	char sse_customer_md5[B64_LEN(16)];
@@ -169,6 +169,7 @@ static int start(struct lock_s3 *s3, const char *method, const struct endpoint *
 				  .headers = lines.line,
 				  .body = body,
 				  .body_len = body ? strlen(body) : 0,
+				  .ca_pem = s3->ca_pem,
 				  .ca_bundle = s3->ca_bundle,
 				  .insecure = s3->insecure,
 				  .connect_timeout_usec = s3->connect_timeout_usec,
@@ -186,10 +187,13 @@ static bool is_throttle(int status, const struct aws_error *error)
 }
 
 /* The object is not there; or is it the bucket? */
-static enum lease_result meaning_of_404(enum lease_op op, const struct aws_error *error)
+static enum lease_result meaning_of_404(enum lease_op op, const struct aws_error *error,
+					size_t body_len)
 {
 	if (op == LEASE_CREATE || strcmp(error->code, "NoSuchBucket") == 0)
 		return LEASE_R_DENIED;
+	if (body_len > 0 && strcmp(error->code, "NoSuchKey") != 0)
+		return LEASE_R_UNKNOWN; /* a page of somebody in between */
 	return LEASE_R_ABSENT;
 }
 
@@ -200,10 +204,13 @@ static enum lease_result meaning(enum lease_op op, const struct http_response *r
 
 	if (!response->is_answered)
 		return response->is_unsent ? LEASE_R_UNSENT : LEASE_R_UNKNOWN;
-	if (status == 200 || (op == LEASE_REMOVE && status == 204))
+	if (status == 204 && op == LEASE_REMOVE)
 		return LEASE_R_DONE;
+	if (status ==
+	    200) /* S3 answers a write without a body; whoever sends one is somebody else */
+		return op == LEASE_READ || response->body_len == 0 ? LEASE_R_DONE : LEASE_R_UNKNOWN;
 	if (status == 404)
-		return meaning_of_404(op, error);
+		return meaning_of_404(op, error, response->body_len);
 	if (status == 412)
 		return LEASE_R_REFUSED;
 	if (status == 409)
@@ -415,6 +422,7 @@ static struct lock_store *s3_free(struct lock_store *store)
 	endpoint_free(s3->lock_at);
 	endpoint_free(s3->state_at);
 	free(s3->region);
+	free(s3->ca_pem);
 	free(s3->ca_bundle);
 	wipe(&s3->access_key);
 	wipe(&s3->secret_key);
@@ -448,7 +456,8 @@ static int set_customer_key(struct lock_s3 *s3, char **ret_error)
 
 	if (!s3->sse_customer_key)
 		return 0;
-	if (strlen(s3->sse_customer_key) != 44 ||
+	/* The length that EVP_DecodeBlock() gives counts the padding: "=", and no more. */
+	if (strlen(s3->sse_customer_key) != 44 || strcspn(s3->sse_customer_key, "=") != 43 ||
 	    EVP_DecodeBlock(key, (const unsigned char *)s3->sse_customer_key, 44) != 33) {
 		*ret_error =
 			strdup("sse_customer_key is not the base64 of 32 bytes (44 characters)");
@@ -493,7 +502,6 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
 	struct lock_s3 *s3;
 	const char *region = backend->region ? backend->region : config->region;
-	const char *ca_bundle = backend->ca_bundle ? backend->ca_bundle : config->ca_bundle;
 	int r;
 
 	s3 = calloc(1, sizeof(*s3));
@@ -507,7 +515,8 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 	s3->skip_checksum = backend->skip_s3_checksum;
 	s3->connect_timeout_usec = config->connect_timeout_usec;
 	s3->request_timeout_usec = config->request_timeout_usec;
-	if (!copy(&s3->region, region) || !copy(&s3->ca_bundle, ca_bundle) ||
+	if (!copy(&s3->region, region) || !copy(&s3->ca_pem, config->ca_pem) ||
+	    !copy(&s3->ca_bundle, config->ca_bundle) ||
 	    !copy(&s3->access_key, config->access_key) ||
 	    !copy(&s3->secret_key, config->secret_key) || !copy(&s3->token, config->token) ||
 	    !copy(&s3->acl, backend->acl) || !copy(&s3->kms_key_id, backend->kms_key_id) ||

@@ -17,7 +17,9 @@
 struct lock_s3_config {
 	const char *region;   /* where the backend says none; NULL: none */
 	const char *endpoint; /* of [aws] endpoint_s3, where the backend says none; NULL: AWS's */
-	const char *ca_bundle;
+	const char *ca_pem;   /* what the backend's or the environment's CA bundle holds; NULL: none
+				 named */
+	const char *ca_bundle;                       /* of [aws] ca_bundle, where none is named */
 	const char *access_key, *secret_key, *token; /* token may be NULL */
 	uint64_t connect_timeout_usec, request_timeout_usec;
 };

@@ -173,7 +173,7 @@ def show(results, targets):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     usage="bench.py [--jobs N] [--seconds S] [--rounds N] [--full] [--json] [--strict]")
+                                     usage="bench.py [OPTION]...")
     parser.add_argument("--jobs", type=int, default=10, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0.5, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=1, help=argparse.SUPPRESS)

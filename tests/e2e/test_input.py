@@ -64,11 +64,12 @@ def malformed():
     with World(terraform=False) as world:
         env = world.fake_terraform("echo ran\n")
         for i, data in enumerate((b"", b"\0", b"{", b"[]", b"null", b"not JSON", good[:-1], good[: len(good) // 2],
-                                  b'{"version":4}', b'{"version":3,"backend":[]}', b'{"version":3,"backend":{"type":5}}',
+                                  b'{"version":4}', b'{"version":3,"backend":[]}',
+                                  b'{"version":3,"backend":{"type":5}}',
                                   b'{"version":3,"backend":{"type":"s3"}}',
                                   b'{"version":3,"backend":{"type":"s3","config":{}}}',
                                   b'{"version":3,"backend":{"type":"s3","config":{"bucket":7,"key":"k"}}}',
-                                  b'{"version":3,"backend":{"type":"s3","config":{"bucket":"b","key":"/k","region":"r"}}}',
+                                  b'{"version":3,"backend":{"type":"s3","config":{"bucket":"b","key":"/"}}}',
                                   b"[" * 100000, b"\xff\xfe", b" " * 300000, good + b"x")):
             work = world.directory(f"work{i}", init="by hand")
             path = os.path.join(work.path, ".terraform", "terraform.tfstate")
@@ -111,7 +112,7 @@ def unreadable():
 @case("an unknown subcommand is told so, with what is near: exit code 64")
 def unknown_subcommand():
     with World(terraform=False) as world:
-        for word, near in (("aply", "apply"), ("plann", "plan"), ("destory", "destroy"),
+        for word, near in (("appply", "apply"), ("plann", "plan"), ("destroyy", "destroy"),
                            ("stats", "state")):
             result = world.tfq(word)
             same(result.code, 64, f"the exit code of {word}")
@@ -339,8 +340,9 @@ def wrong_parameters():
     with World(terraform=False) as world:
         work = world.directory(init="by hand")
         bad = "io.tfqd.BadRequest"
-        for changes, want in (({"protocol": 2}, "io.tfqd.VersionMismatch"), ({"protocol": ...}, "io.tfqd.VersionMismatch"),
-                              ({"protocol": "1"}, "io.tfqd.VersionMismatch"), ({"argv": "apply"}, bad),
+        mismatch = "io.tfqd.VersionMismatch"
+        for changes, want in (({"protocol": 2}, mismatch), ({"protocol": ...}, mismatch),
+                              ({"protocol": "1"}, mismatch), ({"argv": "apply"}, bad),
                               ({"argv": []}, bad), ({"argv": [5]}, bad), ({"argv": ["output"]}, bad),
                               ({"argv": ["apply"] * 5000}, bad), ({"argv": ["nonsense"]}, bad),
                               ({"argv": ["apply", None]}, bad), ({"environment": {}}, bad), ({"environment": [1]}, bad),
@@ -371,7 +373,8 @@ def wrong_parameters():
 def false_runner():
     with World(terraform=False) as world:
         work = world.directory(init="by hand")
-        program = work.spawn("apply", env=world.fake_terraform("echo started\nwhile [ ! -e end ]; do sleep 0.05; done\n"))
+        env = world.fake_terraform("echo started\nwhile [ ! -e end ]; do sleep 0.05; done\n")
+        program = work.spawn("apply", env=env)
         wait_for(lambda: "started" in program.out, "the start")
         for event in ("exited", "ready", "refused", "started"):
             with Varlink(world.socket) as varlink:

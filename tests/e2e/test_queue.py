@@ -156,6 +156,22 @@ def max_running():
         same(works[0].order(), ["job0", "job1", "job2"], "the order")
 
 
+@case("sixty jobs on six states, queued at the same moment: each state has one at a time, in its order")
+def many_states():
+    with World(terraform=False) as world:
+        env = world.fake_terraform('echo "start $3" >> runs; sleep 0.05; echo "end $3" >> runs\n')
+        works = [world.directory(f"w{i}", key=f"{i}/terraform.tfstate", init="by hand") for i in range(6)]
+        programs = [work.spawn("apply", str(i), env=env) for i in range(10) for work in works]
+        for program in programs:
+            result = program.wait()
+            same(result.code, 0, f"the exit code ({result.err})")
+        accepted = sorted(world.jobs(), key=lambda job: job["id"])
+        for i, work in enumerate(works):
+            mine = [job["command"].split()[1] for job in accepted if job["directory"] == work.path]
+            same(work.read("runs"), "".join(f"start {name}\nend {name}\n" for name in mine), f"who ran on {i}")
+            world.wait_unlocked(f"{i}/terraform.tfstate")
+
+
 @case("after handover_limit jobs the lock is let go for those who wait elsewhere", seconds=90)
 def handover_limit():
     with World("[queue]\nhandover_limit = 2\n") as world:

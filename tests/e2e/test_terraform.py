@@ -154,8 +154,8 @@ def stdin_is_passed():
 def stdin_of_a_loop():
     with World() as world:
         work = world.directory()
-        script = 'printf "one\\ntwo\\nthree\\n" | while read -r line; do "$0" plan -input=false >/dev/null || exit 1; ' \
-                 'echo "$line"; done'
+        script = 'printf "one\\ntwo\\nthree\\n" | while read -r line; do ' \
+                 '"$0" plan -input=false >/dev/null || exit 1; echo "$line"; done'
         result = world.run("/bin/sh", "-c", script, TFQ, cwd=work.path)
         same((result.code, result.out), (0, "one\ntwo\nthree\n"), f"the loop ({result.err})")
 
@@ -215,7 +215,7 @@ def as_terraform():
         same(json.loads(run("output", "-json").out)["name"]["value"], "x", "the output")
         contains(run("version").out, "Terraform v")
         same(run("state", "list").out, "terraform_data.work\n", "state list")
-        contains(run("aply", code=1).err, 'Terraform has no command named "aply"')
+        contains(run("appply", code=1).err, 'Terraform has no command named "appply"')
         contains(run("-help").out, "Usage: terraform")
         contains(run("queue", code=1).err, 'Terraform has no command named "queue"')
         run("plan", "-input=false")

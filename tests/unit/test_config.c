@@ -471,7 +471,6 @@ START_TEST(only_what_was_changed_in_vain_is_told)
 	ck_assert_str_eq(config_next_unused(config, &index), "lock.drift");
 	ck_assert_str_eq(config_next_unused(config, &index), "lock.takeover");
 	ck_assert_str_eq(config_next_unused(config, &index), "aws.profile");
-	ck_assert_str_eq(config_next_unused(config, &index), "access.viewers");
 	ck_assert_str_eq(config_next_unused(config, &index), "state.takeover");
 	ck_assert_ptr_null(config_next_unused(config, &index));
 }

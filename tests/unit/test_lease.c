@@ -1297,17 +1297,18 @@ static void check_request(struct world *world, int index, const struct lease_req
 {
 	const struct machine *machine = &world->machines[index];
 
-	if (request->op == LEASE_SWAP || request->op == LEASE_REMOVE)
+	if (request->op == LEASE_SWAP || request->op == LEASE_REMOVE) {
 		CHECK(world, world->writer_of[etag_number(request->etag)] == index,
 		      "machine %d names a version of %d", index,
 		      world->writer_of[etag_number(request->etag)]);
-	if (request->op == LEASE_REMOVE)
+	}
+	if (request->op == LEASE_REMOVE) {
 		CHECK(world,
 		      machine->has_looked && machine->looked_etag == etag_number(request->etag),
 		      "machine %d removes unread", index);
-	if (request->op == LEASE_REMOVE)
 		CHECK(world, machine->lease.wanted == 0, "machine %d removes what is wanted",
 		      index);
+	}
 }
 
 /* Give machine @index the chance to send. Return: when it wants to be asked again. */
@@ -1329,7 +1330,7 @@ static uint64_t poke(struct world *world, int index)
 	machine->writes += request.op == LEASE_CREATE || request.op == LEASE_SWAP;
 
 	for (struct flight *flight = world->flights; flight < world->flights + FLIGHTS_MAX;
-	     flight++)
+	     flight++) {
 		if (!flight->is_used) {
 			*flight = (struct flight){
 				.is_used = true,
@@ -1341,6 +1342,7 @@ static uint64_t poke(struct world *world, int index)
 			machine->flight = flight;
 			return world->now;
 		}
+	}
 	CHECK(world, false, "too many requests");
 	return 0;
 }
@@ -1501,10 +1503,11 @@ static void check_world(struct world *world)
 		const struct machine *machine = &world->machines[i];
 		const struct lease *lease = &machine->lease;
 
-		if (lease->state == LEASE_HELD)
+		if (lease->state == LEASE_HELD) {
 			CHECK(world, lease->deadline_usec <= machine->won_usec + config.lease_usec,
 			      "machine %u: its deadline is %" PRIu64 " too late", i,
 			      lease->deadline_usec - machine->won_usec - config.lease_usec);
+		}
 		holders += lease_is_held_by(lease, lease->owner) && !machine->is_interfered;
 	}
 	CHECK(world, holders <= 1, "%d holders", holders);

@@ -56,8 +56,8 @@ static const struct {
 	{ "tfbucket/a&b<c>\xe2\x80\xa8/t.tfstate",
 	  "tfbucket/a\\u0026b\\u003cc\\u003e\\u2028/t.tfstate" },
 	{ "\xe2\x80\xa9", "\\u2029" },
-	{ "\xe2\x80\xa7\xe2\x80\xaa", "\xe2\x80\xa7\xe2\x80\xaa" }, /* their neighbours */
-	{ "\xe2\x81\xa8", "\xe2\x81\xa8" },
+	{ "\xe2\x80\xa7\xe2\x80\xb0", "\xe2\x80\xa7\xe2\x80\xb0" }, /* their neighbours */
+	{ "\xe2\x81\xa5", "\xe2\x81\xa5" },
 	{ "a\"b\\c/d'e", "a\\\"b\\\\c/d'e" },
 	{ "\n\r\t", "\\n\\r\\t" },
 	{ "\b\f", "\\b\\f" },
@@ -260,7 +260,7 @@ START_TEST(long_texts_are_cut_and_long_bodies_refused)
 
 	ck_assert_ptr_nonnull(body);
 	memset(body, 'x', size);
-	memcpy(body, "{\"ID\":\"", 7);
+	(void)mempcpy(body, "{\"ID\":\"", 7);
 	body[LOCKINFO_BODY_MAX - 2] = '"';
 	body[LOCKINFO_BODY_MAX - 1] = '}';
 	body[LOCKINFO_BODY_MAX] = ' ';

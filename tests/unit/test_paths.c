@@ -29,7 +29,7 @@ static void teardown(void)
 	(void)unlink("link");
 	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
 		(void)rmdir(made[i]);
-	(void)chdir("/");
+	ck_assert_int_eq(chdir("/"), 0);
 	(void)rmdir(dir);
 }
 

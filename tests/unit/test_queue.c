@@ -331,7 +331,7 @@ START_TEST(ten_thousand_jobs_run_in_order)
 {
 	struct queue *queue = make_queue(&wide);
 	uint64_t last[100] = { 0 }, picked = 0;
-	struct job *job, **jobs = calloc(MANY, sizeof(*jobs)), *extra;
+	struct job *job, **jobs = calloc(MANY, sizeof(struct job *)), *extra;
 
 	ck_assert_ptr_nonnull(jobs);
 	for (uint64_t i = 0; i < MANY; i++) {

@@ -55,7 +55,7 @@ static void teardown(void)
 	(void)rmdir("bad");
 	(void)rmdir("good");
 	(void)rmdir("other");
-	(void)chdir("/");
+	ck_assert_int_eq(chdir("/"), 0);
 	(void)rmdir(dir);
 }
 
