@@ -71,6 +71,7 @@ struct job {
 	int exit_signal;   /* 0: was not killed */
 	bool is_cancelled; /* somebody asked for its end */
 	bool is_refused;   /* it cannot be run: the pump ends it, message says why */
+	bool is_lock_lost; /* somebody replaced it while terraform ran */
 	int interrupts;    /* SIGINTs that its runner was told to send */
 	bool is_busy;      /* did not want to wait, and would have had to */
 

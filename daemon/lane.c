@@ -68,6 +68,19 @@ bool lane_is_idle(const struct lane *lane)
 	       (!lane->lock || (lock_is_idle(lane->lock) && !lock_may_appear(lane->lock)));
 }
 
+bool lane_may_be_left(const struct lane *lane)
+{
+	if (lane->line->active || lane->line->waiting_count > 0 || lane->line->hold_reason ||
+	    (lane->lock && !lock_is_idle(lane->lock)))
+		return false;
+	log_warning(
+		0,
+		"The lock of %s may turn up in the store in the next minutes: a request to take it was "
+		"never answered. 'terraform force-unlock' removes it",
+		lane->line->name);
+	return true;
+}
+
 /* --- what the lock says ---------------------------------------------------------------------- */
 
 static void on_info(char *buf, size_t size, uint64_t id, void *userdata)
@@ -112,6 +125,7 @@ static void on_lost(struct lane *lane, struct job *active)
 	if (active->status == JOB_LOCKING)
 		lane->may_go_early = false;
 	else {
+		active->is_lock_lost = true;
 		job_set_message(active,
 				"the lock was replaced by %s while terraform ran; terraform was "
 				"interrupted",
@@ -503,10 +517,11 @@ void lane_quarantine(struct lane *lane)
 		return;
 	}
 	lane->is_quarantined = true;
-	if (!line->hold_reason)
-		line->hold_reason =
-			strdup("terraform was killed; a write of its state may still land, so "
-			       "the lock is kept for half a minute");
+	if (!line->hold_reason) {
+		(void)text_replace(&line->hold_reason,
+				   "terraform was killed; a write of its state may still land, so "
+				   "the lock is kept for half a minute");
+	}
 }
 
 void lane_hand_on(struct lane *lane, const struct job *job)

@@ -222,3 +222,22 @@ void peer_send_error(struct peer *peer, const char *error, const char *format, .
 		message = NULL;
 	(void)peer_send(peer, varlink_error(error, message ? message : "out of memory"), NULL, 0);
 }
+
+int peer_watch(struct peer *peer, struct job *job)
+{
+	peer->watch = malloc(sizeof(*peer->watch));
+	if (!peer->watch)
+		return -ENOMEM;
+	*peer->watch = (struct job_watch){ .job = job, .peer = peer };
+	TAILQ_INSERT_TAIL(&job->watches, peer->watch, link);
+	return 0;
+}
+
+void peer_unwatch(struct peer *peer)
+{
+	if (!peer->watch)
+		return;
+	TAILQ_REMOVE(&peer->watch->job->watches, peer->watch, link);
+	free(peer->watch);
+	peer->watch = NULL;
+}

@@ -57,3 +57,7 @@ void peer_send_error(struct peer *peer, const char *error, const char *format, .
 
 /* Close from the loop, once what was sent has gone. */
 void peer_close(struct peer *peer);
+
+/* Hear of every change of @job; of one job at a time. Return: 0 or -ENOMEM. */
+int peer_watch(struct peer *peer, struct job *job);
+void peer_unwatch(struct peer *peer);

@@ -225,10 +225,13 @@ static struct job *turn_of(const struct line *line)
 		return NULL;
 	if (!line->hold_reason)
 		return queue_head(line);
-	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++) {
 		TAILQ_FOREACH(job, &line->waiting[i], in_line)
-	if (job->passes_hold)
-		return job;
+		{
+			if (job->passes_hold)
+				return job;
+		}
+	}
 	return NULL;
 }
 

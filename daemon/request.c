@@ -53,27 +53,6 @@ static struct job *find_job(const struct call *call, const char *name)
 
 /* --- watching -------------------------------------------------------------------------------- */
 
-static void drop_watch(struct peer *peer)
-{
-	if (!peer->watch)
-		return;
-	TAILQ_REMOVE(&peer->watch->job->watches, peer->watch, link);
-	free(peer->watch);
-	peer->watch = NULL;
-}
-
-static int add_watch(struct peer *peer, struct job *job)
-{
-	struct job_watch *watch = malloc(sizeof(*watch));
-
-	if (!watch)
-		return -ENOMEM;
-	*watch = (struct job_watch){ .job = job, .peer = peer };
-	TAILQ_INSERT_TAIL(&job->watches, watch, link);
-	peer->watch = watch;
-	return 0;
-}
-
 void request_tell_watchers(const struct job *job)
 {
 	const bool is_over = job_status_is_final(job->status);
@@ -85,7 +64,7 @@ void request_tell_watchers(const struct job *job)
 
 		next = TAILQ_NEXT(watch, link);
 		if (is_over)
-			drop_watch(peer);
+			peer_unwatch(peer);
 		(void)peer_send(peer, parameters ? varlink_reply(parameters, !is_over) : NULL, NULL,
 				0);
 	}
@@ -95,7 +74,7 @@ void request_drop_peer(const struct request_context *context, struct peer *peer)
 {
 	struct job *job = peer->runs;
 
-	drop_watch(peer);
+	peer_unwatch(peer);
 	peer->runs = NULL;
 	if (job)
 		scheduler_runner_gone(context->scheduler, job);
@@ -162,7 +141,7 @@ static void do_submit(const struct call *call)
 		return;
 	}
 	job = TAKE_PTR(made);
-	if (!call->more || add_watch(call->peer, job) < 0) {
+	if (!call->more || peer_watch(call->peer, job) < 0) {
 		reply(call, json_pack("{s:o}", "job", json_of(job)));
 		return;
 	}
@@ -228,10 +207,11 @@ static void do_cancel(const struct call *call)
 	}
 	/* Somebody who tires of waiting must not interrupt what has just begun. */
 	if (!json_is_true(json_object_get(call->parameters, "waiting")) ||
-	    job->status == JOB_QUEUED || job->status == JOB_LOCKING)
+	    job->status == JOB_QUEUED || job->status == JOB_LOCKING) {
 		scheduler_cancel(call->context->scheduler, job,
 				 json_is_true(json_object_get(call->parameters, "force")),
 				 call->peer->owner.name);
+	}
 	reply(call, json_pack("{s:o}", "job", json_of(job)));
 }
 
@@ -409,7 +389,7 @@ void request_handle(const struct request_context *context, struct peer *peer, co
 		return;
 	}
 	if (peer->watch) { /* its answers would get mixed up */
-		drop_watch(peer);
+		peer_unwatch(peer);
 		peer_send_error(peer, WIRE_E_BAD_REQUEST,
 				"one call at a time: the one before is not over");
 		peer_close(peer);

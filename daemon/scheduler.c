@@ -354,7 +354,7 @@ static int on_pump(sd_event_source *source, void *userdata)
 			start_ahead(scheduler, line);
 		if (line->is_dirty)
 			tell_line(scheduler, line);
-		if (lane_is_idle(lane)) {
+		if (lane_is_idle(lane) || (scheduler->is_stopping && lane_may_be_left(lane))) {
 			lane_free(lane);
 			queue_drop_line(scheduler->queue, line);
 		}
@@ -582,6 +582,11 @@ void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
 		event = JOB_EV_EXIT_STOPPED;
 	/* Where terraform has the lock, the hold is nobody's to give: anybody can lay a file there.
 	 */
+	if (job->is_lock_lost) { /* whatever terraform says: somebody may have written beside it */
+		event = JOB_EV_EXIT_BAD;
+		if (job->exit_code == 0)
+			job->exit_code = -1;
+	}
 	if (report->has_errored_state && job_is_locked_by_us(job))
 		hold_for_errored_state(job);
 	if (job_is_locked_by_us(job) && (report->exit_signal || job->interrupts > 1))

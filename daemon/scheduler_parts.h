@@ -68,6 +68,9 @@ void lane_hand_on(struct lane *lane, const struct job *job);
 /* Nothing waits, nothing runs, nothing is in the store. */
 bool lane_is_idle(const struct lane *lane);
 
+/* As idle, but for a request to take the lock that may still land: said in the log. */
+bool lane_may_be_left(const struct lane *lane);
+
 /* runner_link.c */
 
 /* Start the runner of @job if it has none. Return: 0, or a negative errno. */

@@ -10,6 +10,7 @@
 #include "common/backend.h"
 #include "common/env.h"
 #include "common/explain.h"
+#include "common/text.h"
 #include "common/tfargs.h"
 #include "common/which.h"
 
@@ -65,10 +66,7 @@ static int take_text(char **ret, const json_t *object, const char *name)
 {
 	const char *text = json_string_value(json_object_get(object, name));
 
-	if (!text)
-		return -EBADMSG;
-	*ret = strdup(text);
-	return *ret ? 0 : -ENOMEM;
+	return text ? text_replace(ret, text) : -EBADMSG;
 }
 
 static int take_texts(struct spec *spec, const json_t *object)

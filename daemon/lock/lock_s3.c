@@ -247,8 +247,8 @@ static void explain(char *buf, const struct lock_s3 *s3, const struct http_respo
 	char clean[AWS_ERROR_TEXT_MAX];
 	int used;
 
-	used = snprintf(buf, LOCK_ERROR_MAX, "cannot %s at %s: ", op_name(s3->op),
-			s3->lock_at->origin);
+	used = snprintf(buf, LOCK_ERROR_MAX, "cannot %s %s%s: ", op_name(s3->op),
+			s3->lock_at->origin, s3->lock_at->path);
 	if (used >= LOCK_ERROR_MAX)
 		return;
 	buf += used;

@@ -79,7 +79,7 @@ class Bench:
         place = {name: i for i, name in enumerate(ran)}
         pairs = itertools.combinations([name for name in names if name in place], 2)
         handovers = sorted(job["handover"] / 1000 for job in self.world.jobs()
-                           if "handover" in job and any(f"-var=name={name} " in job["command"] for name in names))
+                           if "handover" in job and job.get("label") in names)
         return {"title": title, "jobs": count, "wall": wall, "failed": failed,
                 "inversions": sum(place[a] > place[b] for a, b in pairs), "handover_ms": handovers}
 

@@ -235,10 +235,11 @@ def kill_runner():
         same(work.tfq("--no-wait", "apply", env=env).code, 75, "the exit code of --no-wait")
 
         same(world.tfq("resume", "s3://tfbucket/other").code, 64, "resume of an unknown state")
+        result = world.tfq("resume", STATE)
+        same(result.code, 75, f"the exit code of resume while terraform lives ({result.err})")
         os.kill(job["pid"], signal.SIGKILL)
         work.write("end", "")
-        result = world.tfq("resume", STATE)
-        same(result.code, 0, f"the exit code of resume ({result.err})")
+        wait_for(lambda: world.tfq("resume", STATE).code == 0, "a resume, once nothing of the lost job lives")
         result = behind.wait()
         same(result.code, 0, f"the next one's exit code ({result.err})")
         same(work.read("runs"), "ran\n", "who ran")

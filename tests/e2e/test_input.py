@@ -311,7 +311,15 @@ def strange_attach():
         closed.close()
         data, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            for number, fd in enumerate((null, writer, reader, two.fileno(), gone.fileno(), data.fileno()), 1):
+            for fd in (null, writer, reader):
+                with Varlink(world.socket) as varlink:
+                    varlink.send("io.tfqd.Submit", submit_parameters(world, work, attach=True, environment=env), [fd])
+                    try:
+                        varlink.answer()
+                        check(False, "a descriptor that is no socket was taken")
+                    except VarlinkError as error:
+                        contains(str(error), "no AF_UNIX socket")
+            for number, fd in enumerate((two.fileno(), gone.fileno(), data.fileno()), 1):
                 with Varlink(world.socket) as varlink:
                     varlink.send("io.tfqd.Submit", submit_parameters(world, work, attach=True, environment=env), [fd])
                     check(varlink.answer()["job"]["id"] == number, "another number")

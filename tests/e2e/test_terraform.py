@@ -46,11 +46,12 @@ def all_codes():
         work = world.directory(init="by hand")
         for code in (0, 1, 2, 7, 75, 125, 130, 255):
             same(work.tfq("apply", env=world.fake_terraform(f"exit {code}\n")).code, code, "the exit code")
-        for number in (9, 15, 11):
+        for number in (9, 15, 11):  # on a state each: the lock stays for a while after a kill
+            work = world.directory(f"signal{number}", key=f"signal{number}/terraform.tfstate", init="by hand")
             result = work.tfq("apply", env=world.fake_terraform(f"kill -{number} $$\n"))
             same(result.code, 128 + number, "the exit code after a signal")
             same(world.jobs()[-1]["exit_signal"], number, "exit_signal")
-        world.wait_unlocked()
+        world.wait_unlocked("signal9/terraform.tfstate", 45)
 
 
 @case("without terraform in PATH the exit code is 127, with one that cannot be run 126")

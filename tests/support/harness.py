@@ -363,7 +363,7 @@ class Directory:
 
     def apply(self, name="x", seconds=0, *options, **how):
         """Start `tfq apply`; @options are tfq's own."""
-        return self.spawn(*options, *self.apply_argv(name, seconds), **how)
+        return self.spawn("--label", name, *options, *self.apply_argv(name, seconds), **how)
 
     def marks(self):
         """What the journal says: [(word, name, time)], in the order in which it was written."""
@@ -595,8 +595,8 @@ class World:
         return self.call("Info", id=number)["job"]
 
     def job_of(self, name):
-        """The job whose terraform was given -var=name=@name."""
-        return next((job for job in self.jobs() if f"-var=name={name} " in job["command"] + " "), None)
+        """The job that was labelled with @name, as Work.apply() does; what a variable holds is shown to nobody."""
+        return next((job for job in self.jobs() if job.get("label") == name), None)
 
     def wait_job(self, name, *statuses, seconds=WAIT_SECONDS):
         def is_so():
