@@ -231,10 +231,8 @@ def two_daemons():
     with World(QUICK, terraform=False) as one, World(QUICK, terraform=False, url=one.server.url) as two:
         script = "echo started; echo start >> {0}; sleep 0.3; echo end >> {0}\n".format(os.path.join(one.path, "runs"))
         works = [world.directory(init="by hand") for world in (one, two)]
-        programs = []
-        for _ in range(3):
-            for world, work in zip((one, two), works):
-                programs.append(work.spawn("apply", env=world.fake_terraform(script)))
+        envs = [world.fake_terraform(script) for world in (one, two)]
+        programs = [work.spawn("apply", env=env) for _ in range(3) for work, env in zip(works, envs)]
         same([program.wait().code for program in programs], [0] * 6, "the exit codes")
         with open(os.path.join(one.path, "runs"), encoding="ascii") as runs:
             same(runs.read(), "start\nend\n" * 6, "who ran when")
