@@ -22,7 +22,8 @@
 #include "daemon/peer.h"
 #include "daemon/scheduler_parts.h"
 
-#define STOP_LIMIT_USEC (60 * USEC_PER_SEC)
+#define STOP_LIMIT_USEC     (60 * USEC_PER_SEC)
+#define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
 
 uint64_t scheduler_now(clockid_t clock)
 {
@@ -101,6 +102,24 @@ void scheduler_pump_soon(struct scheduler *scheduler)
 	(void)sd_event_source_set_enabled(scheduler->pump, SD_EVENT_ONESHOT);
 }
 
+/*
+ * A hand-over is under way: telling a hundred clients of their new places would wake them
+ * all just when the next terraform wants the processor. Its start calls the pump, or this.
+ */
+static void pump_after_handover(struct scheduler *scheduler)
+{
+	(void)sd_event_source_set_time_relative(scheduler->pump_late, HANDOVER_PAUSE_USEC);
+	(void)sd_event_source_set_enabled(scheduler->pump_late, SD_EVENT_ONESHOT);
+}
+
+static int on_pump_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	scheduler_pump_soon(userdata);
+	return 0;
+}
+
 static void log_end(const struct job *job)
 {
 	const int level = job->status == JOB_LOST ? LOG_ERR : LOG_INFO;
@@ -134,7 +153,10 @@ static void close_job(struct scheduler *scheduler, struct job *job)
 	scheduler->over_count++;
 	log_end(job);
 	scheduler_changed(scheduler, job);
-	scheduler_pump_soon(scheduler);
+	if (was_active && line->active && line->active->status == JOB_RUNNING)
+		pump_after_handover(scheduler);
+	else
+		scheduler_pump_soon(scheduler);
 }
 
 /* Nobody knows how it ended. Its lock stays, its line stands still, until somebody looks. */
@@ -641,6 +663,13 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 	r = sd_event_add_defer(setup->event, &scheduler->pump, on_pump, scheduler);
 	if (r < 0)
 		return r;
+	r = sd_event_add_time_relative(setup->event, &scheduler->pump_late, CLOCK_MONOTONIC, 0,
+				       USEC_PER_MSEC, on_pump_late, scheduler);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_enabled(scheduler->pump_late, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
 	/* After every message that this turn brings: a hand-over waits for nothing. */
 	r = sd_event_source_set_priority(scheduler->pump, SD_EVENT_PRIORITY_IDLE);
 	if (r < 0)
@@ -672,6 +701,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	}
 	queue_free(scheduler->queue);
 	sd_event_source_disable_unref(scheduler->pump);
+	sd_event_source_disable_unref(scheduler->pump_late);
 	sd_event_source_disable_unref(scheduler->stop_limit);
 	free(scheduler);
 	return NULL;

@@ -15,6 +15,7 @@ struct scheduler {
 	uint64_t next_id;
 	uint64_t over_count;
 	bool is_stopping, is_stopped;
+	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
 	sd_event_source *pump;       /* once per turn of the loop, however much happened in it */
 };

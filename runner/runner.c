@@ -40,7 +40,7 @@ struct runner {
 	uint64_t id;
 	sd_event *event;
 	struct varlink *link; /* NULL: the daemon is gone */
-	sd_event_source *link_io, *out_io, *err_io, *in_io, *grace;
+	sd_event_source *link_io, *out_io, *err_io, *in_io, *grace, *sigchld;
 	struct spec *spec;
 	struct recording recording;
 	struct viewer *viewers;
@@ -635,7 +635,9 @@ static int watch_signals(struct runner *runner)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
 
-	r = sd_event_add_signal(runner->event, NULL, SIGCHLD, on_sigchld, runner);
+	r = sd_event_add_signal(runner->event, &runner->sigchld, SIGCHLD, on_sigchld, runner);
+	if (r >= 0) /* before its last output: somebody may wait for the end */
+		r = sd_event_source_set_priority(runner->sigchld, SD_EVENT_PRIORITY_IMPORTANT);
 	if (r >= 0)
 		r = sd_event_add_signal(runner->event, NULL, SIGTERM, on_stop_signal, runner);
 	if (r >= 0)
@@ -674,6 +676,7 @@ static struct runner *runner_free(struct runner *runner)
 		runner->viewers = next;
 	}
 	sd_event_source_disable_unref(runner->grace);
+	sd_event_source_disable_unref(runner->sigchld);
 	unwatch_child(runner);
 	drop_link(runner);
 	spec_free(runner->spec);

@@ -63,7 +63,7 @@ class Bench:
         return time.monotonic() - began, failed
 
     def with_tfq(self, name):
-        return self.work.spawn(*self.argv(name))
+        return self.work.spawn("--label", name, *self.argv(name))
 
     def with_flock(self, name):
         lock = os.path.join(self.world.path, "flock")

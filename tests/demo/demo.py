@@ -15,11 +15,11 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from harness import GET_TERRAFORM, TERRAFORM, TFQ, TFQD, World, wait_for  # noqa: E402
 
-PEOPLE = (("ann", "bigger database"), ("bob", "new DNS names"), ("cleo", "rotate the keys"))
-RAW = "dave"
+SHELLS = (("one", "bigger database"), ("two", "new DNS names"), ("three", "rotate the keys"))
+RAW = "raw"
 SECONDS = 2.4  # of work per apply
 APPLY = {"TF_CLI_ARGS_apply": "-auto-approve -no-color"}  # keeps the commands as short as people type them
-COLOURS = {"ann": 36, "bob": 33, "cleo": 35, "dave": 34, "good": 32, "bad": 31, "dim": 2, "bold": 1}
+COLOURS = {"one": 36, "two": 33, "three": 35, "raw": 34, "good": 32, "bad": 31, "dim": 2, "bold": 1}
 
 IS_TERMINAL = sys.stdout.isatty()
 HAS_COLOUR = IS_TERMINAL and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -93,7 +93,7 @@ def chart(spans, refused, origin):
     full, dot, cross = ("\u2588", "\u00b7", "\u2717") if HAS_BLOCKS else ("#", ".", "x")
     ruler = "".join(f"{second:<{max(1, round(scale * 2))}}" for second in range(0, int(end) + 1, 2))
     say(f"  {'':<9}{paint(ruler[:columns] + ' seconds', 'dim')}")
-    for who in [name for name, _ in PEOPLE] + [RAW]:
+    for who in [name for name, _ in SHELLS] + [RAW]:
         line = [dot] * columns
         for span in spans:
             if span.name == who:
@@ -128,15 +128,15 @@ def directory(world, who, seconds):
 
 def play(world):
     promises, screens = Promises(), Screens()
-    works = {who: directory(world, who, SECONDS) for who, _ in PEOPLE}
+    works = {who: directory(world, who, SECONDS) for who, _ in SHELLS}
     works[RAW] = directory(world, RAW, 0.3)
 
-    say(f"{', '.join(who for who, _ in PEOPLE)} type 'tfq apply' at the same moment, on one S3 state:\n", "bold")
+    say(f"{', '.join(who for who, _ in SHELLS)} type 'tfq apply' at the same moment, on one S3 state:\n", "bold")
     origin = time.time()
-    for who, reason in PEOPLE:
+    for who, reason in SHELLS:
         tell(who, f"$ tfq -m '{reason}' apply")
         screens.add(who, works[who].spawn("-m", f"{who}: {reason}", "apply", env=APPLY))
-    screens.until(lambda: works["ann"].marks() and len(world.jobs()) == len(PEOPLE), "the first to run")
+    screens.until(lambda: works["one"].marks() and len(world.jobs()) == len(SHELLS), "the first to run")
     screens.until(lambda: time.time() > origin + 0.7, "a moment")
 
     say(f"\nMeanwhile {RAW}, somewhere else, runs plain 'terraform apply', which knows nothing of tfqd:\n", "bold")
@@ -147,7 +147,7 @@ def play(world):
     show_refusal(raw)
     say()
 
-    screens.until(lambda: len(screens.over) == len(PEOPLE), "the end of all three")
+    screens.until(lambda: len(screens.over) == len(SHELLS), "the end of all three")
     world.wait_unlocked()
     say(f"\nThe queue is empty and the lock is gone. {RAW} tries again:\n", "bold")
     tell(RAW, "$ terraform apply")
@@ -155,7 +155,7 @@ def play(world):
     tell(RAW, (re.search(r"^Apply complete!.*", again.out, re.M) or [f"exit code {again.code}"])[0])
 
     say("\nWho ran when:\n", "bold")
-    spans = works["ann"].spans()
+    spans = works["one"].spans()
     chart(spans, refused, origin)
     jobs = sorted(world.jobs(), key=lambda job: job["started"])
     times = [(job["id"], job["handover"]) for job in jobs if "handover" in job]
@@ -172,7 +172,7 @@ def play(world):
     promises.check("terraform by hand was refused, and read which tfqd job holds the lock, and why",
                    raw.code == 1 and "Error acquiring the state lock" in raw.err and
                    holder.get("lock_id", "?") in raw.err and f"tfqd job {holder['id']}" in " ".join(raw.err.split()))
-    writes = world.lock_requests()[:len(PEOPLE) + 1]
+    writes = world.lock_requests()[:len(SHELLS) + 1]
     promises.check("the lock went from job to job without being let go in between",
                    [entry["method"] for entry in writes if entry["method"] != "GET"][:3] == ["PUT"] * 3)
     promises.check("afterwards the lock was gone, and terraform by hand worked",

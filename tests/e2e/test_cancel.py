@@ -152,11 +152,11 @@ def no_wait():
         first.wait()
         world.wait_unlocked()
         world.server.put_object("tfbucket", "app/terraform.tfstate.tflock",
-                                b'{"ID":"abc","Operation":"OperationTypeApply","Info":"","Who":"eve@afar",'
+                                b'{"ID":"abc","Operation":"OperationTypeApply","Info":"","Who":"tf@afar",'
                                 b'"Version":"1.11.4","Created":"2025-01-01T00:00:00Z","Path":"x"}')
         result = work.tfq("--no-wait", "apply", env=world.fake_terraform("echo ran\n"))
         same(result.code, 75, "the exit code while somebody else holds the lock")
-        contains(result.err, "eve@afar", "abc")
+        contains(result.err, "tf@afar", "abc")
         same(result.out, "", "the output")
         world.server.delete_object("tfbucket", "app/terraform.tfstate.tflock")
         result = work.tfq("--no-wait", "apply", env=world.fake_terraform("echo ran\n"))

@@ -13,7 +13,7 @@ LOCK = KEY + ".tflock"
 QUICK = "[lock]\nlease = 30s\nrenew = 1s\nstop_grace = 5s\npoll_min = 100ms\npoll_max = 200ms\n" \
         "[aws]\nrequest_timeout = 2s\nconnect_timeout = 1s\n"
 FOREIGN = json.dumps({"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
-                      "Who": "eve@elsewhere", "Version": "1.11.4", "Created": "2025-01-02T03:04:05Z",
+                      "Who": "tf@elsewhere", "Version": "1.11.4", "Created": "2025-01-02T03:04:05Z",
                       "Path": f"{BUCKET}/{KEY}"}, separators=(",", ":")).encode()
 
 # Ends when it is interrupted, or told so by a file; says how often it was interrupted.
@@ -92,14 +92,14 @@ def lock_replaced():
         result = program.wait()
         same(result.out, "started\ninterrupt\n", "the output")
         same(result.code, 1, "the exit code")
-        contains(result.err, "replaced by eve@elsewhere")
+        contains(result.err, "replaced by tf@elsewhere")
         same(world.jobs()[0]["status"], "failed", "the status")
-        world.wait_log("was replaced by eve@elsewhere")
+        world.wait_log("was replaced by tf@elsewhere")
         same(world.objects()[LOCK].body, FOREIGN, "the other's lock")
         same([entry["method"] for entry in world.lock_requests()].count("DELETE"), 0, "deletions")
 
         after = work.spawn("apply", env=world.fake_terraform("echo ran\n"))
-        wait_for(lambda: "eve@elsewhere" in after.err, "the name of the holder")
+        wait_for(lambda: "tf@elsewhere" in after.err, "the name of the holder")
         same(after.out, "", "the output")
         world.server.delete_object(BUCKET, LOCK)
         same(after.wait().code, 0, "the exit code of the one that waited")
@@ -114,7 +114,7 @@ def lock_replaced_silently():
         started(program)
         world.server.put_object(BUCKET, LOCK, FOREIGN)
         result = program.wait()
-        contains(result.err, "replaced by eve@elsewhere")
+        contains(result.err, "replaced by tf@elsewhere")
         same(world.jobs()[0]["status"], "failed", "the status")
         check(result.code != 0, "the exit code is 0")
 
@@ -128,7 +128,7 @@ def replaced_before_release():
         world.server.put_object(BUCKET, LOCK, FOREIGN)
         work.write("end", "")
         program.wait()
-        world.wait_log("was replaced by eve@elsewhere", seconds=10)
+        world.wait_log("was replaced by tf@elsewhere", seconds=10)
         same(world.objects()[LOCK].body, FOREIGN, "the other's lock")
 
 
@@ -157,7 +157,7 @@ def cancel_behind_foreign():
         work = world.directory(init="by hand")
         world.server.put_object(BUCKET, LOCK, FOREIGN)
         program = work.spawn("apply", env=world.fake_terraform("echo ran\n"))
-        wait_for(lambda: "eve@elsewhere" in program.err, "the name of the holder")
+        wait_for(lambda: "tf@elsewhere" in program.err, "the name of the holder")
         same(world.tfq("cancel", "1").code, 0, "the exit code of cancel")
         result = program.wait(10)
         same((result.code, result.out), (125, ""), "the exit code and the output")
