@@ -14,9 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
@@ -32,6 +30,7 @@
 #include "daemon/peer.h"
 #include "daemon/request.h"
 #include "daemon/scheduler.h"
+#include "daemon/server_socket.h"
 
 #define NAMES_MAX      256   /* users whose names are remembered */
 #define PEERS_MAX      20000 /* connections; each waiting tfq has one */
@@ -57,10 +56,9 @@ struct daemon {
 	char machine[SD_ID128_STRING_MAX], boot[SD_ID128_STRING_MAX];
 	char hostname[HOST_NAME_MAX + 1];
 	char *jobs_dir, *runner;
-	char *socket_path;
-	int socket, state_lock;
+	struct server_socket socket;
+	int state_lock;
 	struct rlimit nofile; /* as it was when we came */
-	bool owns_socket;
 };
 
 /* --- peers ------------------------------------------------------------------------------------ */
@@ -233,102 +231,6 @@ static int watch_signals(struct daemon *daemon)
 	return r;
 }
 
-/* --- the socket
- * ------------------------------------------------------------------------------------- */
-
-static bool is_alive(const struct sockaddr_un *address)
-{
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	return fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-			   errno == EAGAIN);
-}
-
-/* Who may connect is the socket's mode; who may do what is access.c's. */
-static int open_to_submitters(const struct daemon *daemon, const char *path)
-{
-	const gid_t group = daemon->access.submitters;
-	mode_t mode = geteuid() == 0 ? 0660 : 0600;
-
-	if (geteuid() == 0 && group == ACCESS_ANYBODY)
-		mode = 0666;
-	else if (geteuid() == 0 && group != ACCESS_DEFAULT && chown(path, 0, group) < 0)
-		return -errno;
-	return chmod(path, mode) < 0 ? -errno : 0;
-}
-
-static int bind_socket(struct daemon *daemon, const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	AUTO_CLOSE int fd = -1;
-	mode_t before;
-	int r;
-
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		return log_error(-ENAMETOOLONG,
-				 "The socket's path %s is too long; give a shorter one with "
-				 "--socket",
-				 path);
-	}
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	if (is_alive(&address))
-		return log_error(-EADDRINUSE, "Another tfqd serves %s already", path);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return log_error(errno, "Failed to remove the old socket %s: %m", path);
-
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return log_error(errno, "Failed to make a socket: %m");
-	before = umask(0177);
-	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-	(void)umask(before);
-	if (r < 0)
-		return log_error(r, "Failed to bind %s: %m", path);
-	r = open_to_submitters(daemon, path);
-	if (r < 0)
-		return log_error(r, "Failed to open %s to the submitters: %m", path);
-	if (listen(fd, SOMAXCONN) < 0)
-		return log_error(errno, "Failed to listen on %s: %m", path);
-	daemon->socket = TAKE_FD(fd);
-	daemon->owns_socket = true;
-	return 0;
-}
-
-/* systemd's socket if it gave us one, else our own. */
-static int open_socket(struct daemon *daemon)
-{
-	struct sockaddr_un address = { 0 };
-	socklen_t size = sizeof(address) - 1;
-	const int count = sd_listen_fds(1);
-	int flags;
-
-	if (count < 0)
-		return log_error(count, "Failed to take over the socket from systemd: %m");
-	if (count == 0) {
-		daemon->socket_path = strdup(daemon->config->socket);
-		return daemon->socket_path ? bind_socket(daemon, daemon->socket_path) : log_oom();
-	}
-	if (count > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0) {
-		return log_error(
-			-EINVAL,
-			"Expected one listening AF_UNIX stream socket from systemd, got %d "
-			"descriptors",
-			count);
-	}
-	daemon->socket = SD_LISTEN_FDS_START;
-	if (getsockname(daemon->socket, (struct sockaddr *)&address, &size) < 0 ||
-	    address.sun_path[0] != '/')
-		return log_error(-EINVAL,
-				 "systemd's socket has no path; runners could not find it");
-	daemon->socket_path = strdup(address.sun_path);
-	if (!daemon->socket_path)
-		return log_oom();
-	flags = fcntl(daemon->socket, F_GETFL);
-	if (flags < 0 || fcntl(daemon->socket, F_SETFL, flags | O_NONBLOCK) < 0)
-		return log_error(errno, "Failed to make systemd's socket non-blocking: %m");
-	return 0;
-}
-
 /* --- making one
  * --------------------------------------------------------------------------------------- */
 
@@ -476,7 +378,7 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	static const struct scheduler_callbacks callbacks = { on_changed, on_counts, on_stopped };
 	int r;
 
-	r = open_socket(daemon);
+	r = server_socket_open(&daemon->socket, daemon->config->socket, daemon->access.submitters);
 	if (r < 0)
 		return r;
 	r = http_new(&daemon->http, daemon->event);
@@ -491,7 +393,7 @@ static int make_parts(struct daemon *daemon, char *const *env)
 				  .hostname = daemon->hostname,
 				  .jobs_dir = daemon->jobs_dir,
 				  .runner = daemon->runner,
-				  .socket = daemon->socket_path,
+				  .socket = daemon->socket.path,
 				  .nofile = &daemon->nofile,
 				  .env = env,
 			  },
@@ -505,7 +407,7 @@ static int make_parts(struct daemon *daemon, char *const *env)
 		.env = env,
 		.hostname = daemon->hostname,
 	};
-	r = listener_new(&daemon->listener, daemon->event, daemon->socket, on_accept, daemon);
+	r = listener_new(&daemon->listener, daemon->event, daemon->socket.fd, on_accept, daemon);
 	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
 }
 
@@ -518,7 +420,7 @@ int daemon_new(struct daemon **ret, const struct config *config, char *const *en
 	if (!daemon)
 		return log_oom();
 	daemon->config = config;
-	daemon->socket = daemon->state_lock = -1;
+	daemon->socket.fd = daemon->state_lock = -1;
 	TAILQ_INIT(&daemon->peers);
 	raise_limits(daemon);
 	set_host(daemon);
@@ -561,10 +463,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 		peer_free(peer);
 	}
 	listener_free(daemon->listener);
-	if (daemon->owns_socket)
-		(void)unlink(daemon->socket_path);
-	if (daemon->socket >= 0)
-		(void)close(daemon->socket);
+	server_socket_close(&daemon->socket);
 	scheduler_free(daemon->scheduler);
 	http_free(daemon->http);
 	sd_event_unref(daemon->event);
@@ -572,7 +471,6 @@ struct daemon *daemon_free(struct daemon *daemon)
 		(void)close(daemon->state_lock);
 	for (size_t i = 0; i < NAMES_MAX; i++)
 		free(daemon->names[i].name);
-	free(daemon->socket_path);
 	free(daemon->jobs_dir);
 	free(daemon->runner);
 	free(daemon);
@@ -583,7 +481,7 @@ int daemon_run(struct daemon *daemon)
 {
 	int r;
 
-	log_info("tfqd %s serves %s", VERSION, daemon->socket_path);
+	log_info("tfqd %s serves %s", VERSION, daemon->socket.path);
 	(void)sd_notify(0, "READY=1\nSTATUS=Nothing is queued.");
 	r = sd_event_loop(daemon->event);
 	return r < 0 ? log_error(r, "Event loop failed: %m") : 0;

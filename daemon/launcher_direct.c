@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/process.h"
 #include "daemon/launcher.h"
 
 /* Groups first, then gid, then uid: each needs the rights that the next one gives up. */
@@ -29,21 +30,11 @@ static int become(const struct job_owner *owner)
 	return 0;
 }
 
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		(void)signal(signal_number, SIG_DFL);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static int run_child(const struct job_owner *owner, char *const *argv, char *const *env)
 {
 	int null, r;
 
-	reset_signals();
+	process_reset_signals();
 	if (setsid() < 0)
 		return -errno;
 	null = open("/dev/null", O_RDWR);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/process.h"
 
 struct pipes {
 	int in[2], out[2], err[2], go[2], report[2];
@@ -43,16 +44,6 @@ static int pipes_open(struct pipes *pipes)
 	return 0;
 }
 
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		(void)signal(signal_number, SIG_DFL);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* Everything but the exec, then wait for the word. The end of the pipe means: never mind. */
 static int become_terraform(const struct child_spec *spec, const struct pipes *pipes)
 {
@@ -60,7 +51,7 @@ static int become_terraform(const struct child_spec *spec, const struct pipes *p
 	char word;
 	ssize_t n;
 
-	reset_signals();
+	process_reset_signals();
 	if (setpgid(0, 0) < 0)
 		return -errno;
 	(void)umask(spec->umask);
