@@ -331,6 +331,22 @@ def idle():
 
 # --- secrets ----------------------------------------------------------------------------
 
+@case("of a variable on the command line others see the name, never the value")
+def hidden_values():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        program = work.spawn("apply", "-var=pw=HUNTER2", "--var=pin=HUNTER2", "-var", "key=HUNTER2",
+                             env=world.fake_terraform(WAITS.replace("echo started", 'echo "$@" >> args; echo started', 1)))
+        started(program)
+        body = json.dumps(world.lock())
+        shown = world.tfq("queue").out + world.tfq("info", "1").out + json.dumps(world.job(1)) + body + world.log()
+        lacks(shown, "HUNTER2")
+        contains(world.job(1)["command"], "-var=pw=...", "--var=pin=...", "key=...")
+        work.write("end", "")
+        same(program.wait().code, 0, "the exit code")
+        same(work.read("args").count("HUNTER2"), 3, "what terraform was given")
+
+
 @case("secrets are nowhere but in memory: not on disk, in logs, in command lines, in the lock, or in answers")
 def secrets():
     planted = {"AWS_SECRET_ACCESS_KEY": "PLANTED-aws-secret", "TF_VAR_password": "PLANTED-variable",
