@@ -88,7 +88,6 @@ void waiting_update(struct waiting *waiting, const json_t *job)
 	if (strcmp(line, waiting->last) == 0)
 		return;
 	(void)snprintf(waiting->last, sizeof(waiting->last), "%s", line);
-	waiting->has_waited = true;
 	if (started)
 		(void)print_duration(ran, started, 0);
 	describe(line, sizeof(line), job, ran);

@@ -8,8 +8,7 @@
 
 struct waiting {
 	bool is_quiet;
-	bool is_drawn;   /* the line stands on the terminal */
-	bool has_waited; /* it was ever shown */
+	bool is_drawn; /* the line stands on the terminal */
 	char last[1024];
 };
 

@@ -440,8 +440,10 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job)
 	r = runner_link_reserve(scheduler->setup.jobs_dir, job->id);
 	if (r < 0)
 		return r;
-	if (!tsearch(job, &scheduler->by_id, compare_ids))
+	if (!tsearch(job, &scheduler->by_id, compare_ids)) {
+		runner_link_forget(scheduler, job);
 		return -ENOMEM;
+	}
 	r = queue_add(scheduler->queue, job, line_limit(scheduler, job));
 	if (r >= 0 && !job->line->data && !lane_new(scheduler, job->line)) {
 		struct line *line = job->line;
@@ -452,6 +454,7 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job)
 	}
 	if (r < 0) {
 		(void)tdelete(job, &scheduler->by_id, compare_ids);
+		runner_link_forget(scheduler, job); /* the number is the next one's */
 		return r;
 	}
 	TAILQ_INSERT_TAIL(&scheduler->all, job, in_all);

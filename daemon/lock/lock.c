@@ -14,8 +14,8 @@
 #include "common/parse.h"
 
 #define GHOST_FIRST_USEC (5 * USEC_PER_SEC)
-#define GHOST_LAST_USEC \
-	(10 * USEC_PER_MIN) /* in sum more than the 15 min that S3 takes a signature */
+/* 5, 10, ... 640 s: in sum more than the 15 min for which S3 takes a signature. */
+#define GHOST_LAST_USEC (11 * USEC_PER_MIN)
 
 struct lock {
 	sd_event *event;
@@ -404,13 +404,6 @@ bool lock_may_appear(const struct lock *lock)
 bool lock_is_wanted(const struct lock *lock)
 {
 	return lock->lease.wanted != 0;
-}
-
-const char *lock_id(const struct lock *lock, uint64_t job)
-{
-	const struct lock_claim *claim = find_claim(lock, job);
-
-	return claim ? claim->id : NULL;
 }
 
 const struct lockinfo_seen *lock_holder(const struct lock *lock)

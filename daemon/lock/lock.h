@@ -123,9 +123,6 @@ bool lock_is_in_doubt(const struct lock *lock);
 /* CLOCK_BOOTTIME microseconds until which the confirmed lease lasts; 0 if nothing is held. */
 uint64_t lock_deadline(const struct lock *lock);
 
-/* The ID written for @job, or NULL. */
-const char *lock_id(const struct lock *lock, uint64_t job);
-
 /* Who holds it outside this daemon: what was read last, or NULL. */
 const struct lockinfo_seen *lock_holder(const struct lock *lock);
 

@@ -142,6 +142,25 @@ def two_states():
         world.wait_unlocked("two/terraform.tfstate")
 
 
+@case("a full queue refuses one job, and takes the next as soon as there is room")
+def full_queue():
+    with World("[queue]\nmax_queued = 1\nmax_queued_per_user = 1\n", terraform=False) as world:
+        work = world.directory(init="by hand")
+        env = world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n")
+        first = work.spawn("apply", env=env)
+        wait_for(lambda: "started" in first.out, "the start")
+        second = work.spawn("--label", "second", "apply", env=env)
+        world.wait_job("second", "queued")
+        for _ in range(2):
+            refused = work.tfq("apply", env=env)
+            same(refused.code, 75, f"the exit code where the queue is full ({refused.err})")
+            contains(refused.err, "the queue is full")
+        work.write("end", "")
+        same([program.wait().code for program in (first, second)], [0, 0], "the exit codes")
+        after = work.tfq("apply", env=env)
+        same(after.code, 0, f"the exit code once there is room ({after.err})")
+
+
 @case("max_running holds back other states, too")
 def max_running():
     with World("[daemon]\nmax_running = 1\n") as world:
