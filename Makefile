@@ -58,6 +58,7 @@ Q := $(if $(V),,@)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
 COMMON := $(call objects,common/*.c)
+COMMON_AWS := $(call objects,common/aws/*.c)
 DAEMON := $(call objects,daemon/*.c daemon/aws/*.c daemon/lock/*.c)
 RUNNER := $(call objects,runner/*.c)
 CLIENT := $(call objects,client/*.c)
@@ -65,17 +66,17 @@ UNIT   := $(call objects,tests/unit/test_*.c)
 TESTS  := $(UNIT:.o=)
 TESTED := $(BUILD)/tested.a
 PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner
-SOURCES := $(wildcard common/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] client/*.[ch] tests/*/*.[ch])
+SOURCES := $(wildcard common/*.[ch] common/*/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] runner/*/*.[ch] client/*.[ch] tests/*/*.[ch])
 PRODUCT := $(filter-out tests/%,$(filter %.c,$(SOURCES)))
 
 .PHONY: all
 all: $(PROGRAMS) ## Build tfqd, tfq and tfq-runner below build/
 
-$(BUILD)/tfqd: $(DAEMON) $(COMMON)
+$(BUILD)/tfqd: $(DAEMON) $(COMMON) $(COMMON_AWS)
 $(BUILD)/tfq: $(CLIENT) $(COMMON)
 $(BUILD)/tfq-runner: $(RUNNER) $(COMMON)
 $(TESTS): %: %.o $(TESTED)
-$(TESTED): $(COMMON) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(CLIENT))
+$(TESTED): $(COMMON) $(COMMON_AWS) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
 $(PROGRAMS) $(TESTS):
@@ -99,7 +100,7 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(DAEMON) $(RUNNER) $(CLIENT) $(UNIT))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(DAEMON) $(RUNNER) $(CLIENT) $(UNIT))
 
 # --- what it needs -------------------------------------------------------------------
 
@@ -234,8 +235,8 @@ CALL_EDGE    := \<(clock_gettime|gettimeofday|clock|socket|connect|nanosleep|u?s
 
 lint-layers:
 	@echo "  LINT    layers"
-	$(Q)$(call forbid,^# *include "(daemon|runner|client)/,$(wildcard common/*.[ch]),common/ knows no program)
-	$(Q)$(call forbid,^# *include "daemon/,$(wildcard client/*.[ch] runner/*.[ch]),not in client/ or runner/)
+	$(Q)$(call forbid,^# *include "(daemon|runner|client)/,$(wildcard common/*.[ch] common/*/*.[ch]),common/ knows no program)
+	$(Q)$(call forbid,^# *include "daemon/,$(wildcard client/*.[ch] runner/*.[ch] runner/*/*.[ch]),not in client/ or runner/)
 	$(Q)$(call forbid,^# *include "(client|runner)/,$(wildcard daemon/*.[ch] daemon/*/*.[ch]),not in daemon/)
 	$(Q)$(call forbid,$(INCLUDE_EDGE),$(PURE),not in a pure module)
 	$(Q)$(call forbid,$(CALL_EDGE),$(PURE),not in a pure module)

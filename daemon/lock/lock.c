@@ -222,44 +222,36 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 	}
 }
 
-static int format_body(struct lock *lock, const struct lock_claim *claim,
-		       const struct lease_request *request, char **ret)
-{
-	char info[LOCKINFO_TEXT_MAX];
-
-	lock->callbacks.on_info(info, sizeof(info), claim->job, lock->userdata);
-	return lockinfo_format(ret, &(struct lockinfo){
-					    .id = claim->id,
-					    .operation = claim->operation,
-					    .info = info,
-					    .who = claim->who,
-					    .version = claim->version,
-					    .created = claim->created,
-					    .path = claim->path,
-					    .host = lock->host->machine,
-					    .boot = lock->host->boot,
-					    .job = claim->job,
-					    .seq = request->seq,
-					    .epoch = 1,
-					    .nonce = request->nonce,
-					    .lease_sec = lock->host->lease_sec,
-				    });
-}
-
 static int send_request(struct lock *lock, const struct lease_request *request)
 {
-	AUTO_FREE char *body = NULL;
+	char text[LOCKINFO_TEXT_MAX];
 	struct lock_claim *claim = claim_for(lock, request);
-	int r = 0;
+	struct lockinfo info;
 
 	if (!claim)
 		return -ENOENT;
-	if (request->op == LEASE_CREATE || request->op == LEASE_SWAP)
-		r = format_body(lock, claim, request, &body);
-	if (r < 0)
-		return r;
 	lock->busy = claim->store;
-	return claim->store->ops->send(claim->store, request, body, on_store_done, lock);
+	if (request->op != LEASE_CREATE && request->op != LEASE_SWAP)
+		return claim->store->ops->send(claim->store, request, NULL, on_store_done, lock);
+
+	lock->callbacks.on_info(text, sizeof(text), claim->job, lock->userdata);
+	info = (struct lockinfo){
+		.id = claim->id,
+		.operation = claim->operation,
+		.info = text,
+		.who = claim->who,
+		.version = claim->version,
+		.created = claim->created,
+		.path = claim->path,
+		.host = lock->host->machine,
+		.boot = lock->host->boot,
+		.job = claim->job,
+		.seq = request->seq,
+		.epoch = 1,
+		.nonce = request->nonce,
+		.lease_sec = lock->host->lease_sec,
+	};
+	return claim->store->ops->send(claim->store, request, &info, on_store_done, lock);
 }
 
 /* Send what is to be sent, or sleep until something is. */

@@ -28,14 +28,24 @@ typedef void (*lock_store_done_fn)(const struct lease_answer *answer,
 /* Does the state exist? @is_there < 0: it cannot be told. */
 typedef void (*lock_store_exists_fn)(int is_there, const char *error, void *userdata);
 
+/* Does the store honour conditions? @error: why it does not, or why that cannot be told. */
+typedef void (*lock_store_probe_fn)(bool is_usable, const char *error, void *userdata);
+
 struct lock_store_ops {
 	/*
-	 * Carry out @request, of which @body is what CREATE and SWAP write. One at a time.
-	 * Return: 0, and @done is called once, later, from the loop; or a negative errno.
+	 * Carry out @request. @info: what CREATE and SWAP write, NULL for the others. One at a
+	 * time. Return: 0, and @done is called once, later, from the loop; or a negative errno.
 	 */
-	int (*send)(struct lock_store *store, const struct lease_request *request, const char *body,
-		    lock_store_done_fn done, void *userdata);
+	int (*send)(struct lock_store *store, const struct lease_request *request,
+		    const struct lockinfo *info, lock_store_done_fn done, void *userdata);
+	/* Is the state object there? NULL: this store does not hold states. */
 	int (*exists)(struct lock_store *store, lock_store_exists_fn done, void *userdata);
+	/*
+	 * Try out, with a scratch key, what a lock is built on (aws.md 2.7). NULL: no need, ever.
+	 * Return: 1, no need (AWS's own, or found good before); 0: @done is called once, later,
+	 * from the loop; or a negative errno.
+	 */
+	int (*probe)(struct lock_store *store, lock_store_probe_fn done, void *userdata);
 	/* Give up whatever is under way: no @done any more. */
 	void (*cancel)(struct lock_store *store);
 	struct lock_store *(*free)(struct lock_store *store); /* cancels, wipes, returns NULL */

@@ -16,9 +16,9 @@
 #include <time.h>
 
 #include "common/text.h"
-#include "daemon/aws/aws_error.h"
-#include "daemon/aws/endpoint.h"
-#include "daemon/aws/sigv4.h"
+#include "common/aws/aws_error.h"
+#include "common/aws/endpoint.h"
+#include "common/aws/sigv4.h"
 
 #define HEADERS_MAX 20
 #define B64_LEN(n)  (((n) + 2) / 3 * 4 + 1)
@@ -360,10 +360,11 @@ static int checksum_of(char *buf, const char *body)
 	return 0;
 }
 
-static int s3_send(struct lock_store *store, const struct lease_request *request, const char *body,
-		   lock_store_done_fn done, void *userdata)
+static int s3_send(struct lock_store *store, const struct lease_request *request,
+		   const struct lockinfo *info, lock_store_done_fn done, void *userdata)
 {
 	struct lock_s3 *s3 = (struct lock_s3 *)store;
+	AUTO_FREE char *body = NULL;
 	struct headers headers = { 0 };
 	char checksum[B64_LEN(32)], etag[LEASE_ETAG_MAX];
 	int r;
@@ -381,7 +382,9 @@ static int s3_send(struct lock_store *store, const struct lease_request *request
 		return start(s3, "DELETE", s3->lock_at, &headers, NULL, on_response);
 	case LEASE_CREATE:
 	case LEASE_SWAP:
-		r = checksum_of(checksum, body);
+		r = lockinfo_format(&body, info);
+		if (r >= 0)
+			r = checksum_of(checksum, body);
 		if (r < 0)
 			return r;
 		add_put(&headers, s3, s3->skip_checksum ? NULL : checksum);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "daemon/aws/aws_error.h"
+#include "common/aws/aws_error.h"
 #include "tests/unit/unit.h"
 
 /* A copy of exactly its size, so that a read past the end is caught. */

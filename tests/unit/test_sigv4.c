@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "daemon/aws/sigv4.h"
+#include "common/aws/sigv4.h"
 #include "tests/unit/unit.h"
 
 #define EMPTY_HASH   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

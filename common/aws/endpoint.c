@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/aws/endpoint.h"
+#include "common/aws/endpoint.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "daemon/aws/sigv4.h"
+#include "common/aws/sigv4.h"
 
 #define DIGITS      "0123456789"
 #define LOWER       "abcdefghijklmnopqrstuvwxyz"

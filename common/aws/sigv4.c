@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/aws/sigv4.h"
+#include "common/aws/sigv4.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>

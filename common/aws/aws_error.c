@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/aws/aws_error.h"
+#include "common/aws/aws_error.h"
 
 #include <expat.h>
 #include <stdbool.h>
