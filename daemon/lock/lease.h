@@ -15,15 +15,25 @@
  *    ▼                  a nonce of ours, unanswered → won, counted from that write's sending
  *   FOREIGN             the nonce held              → not landed: the same SWAP again
  *    polls              another's                   → not held: FOREIGN; held: LOST
- *                       absent                      → not held: LOOK; held: gone, CREATE again
+ *    │                  absent                      → not held: LOOK; held: gone, CREATE again
+ *    └─ a tfqd's lease, seen unchanged for as long as takes its holder to be dead:
+ *       SWAP on exactly that version (take over) ──► HELD
  *
  *   nothing wanted: HELD ── READ, compare ── REMOVE on condition ──► FREE
+ *
+ * A lease that runs out (HELD, now >= deadline) is expired: whoever ran under it has been killed
+ * by his runner before, others may take it. What is in the store may still be our version, and
+ * is renewed, handed over or removed on condition as before; it counts as held again when a
+ * write is confirmed in time.
  *
  * Rules that must not be broken:
  *  - a deadline counts from before the sending of the last write that is known to have won;
  *  - an unknown outcome never moves it;
  *  - what is not ours by nonce is never written over and never removed;
  *  - a refusal may be our own success come back twice: read before believing it;
+ *  - only what a tfqd wrote with a lease is taken over, only after it was watched from the
+ *    receipt of the first answer that showed it, unchanged, for longer than the lease lasts on
+ *    any clock (aws.md 7.3), and only by a condition on exactly that version;
  *  - a CREATE without an answer may land whenever there is no object: its nonce is kept;
  *  - once a REMOVE is sent nobody holds the lock until another write is confirmed.
  */
@@ -36,6 +46,10 @@
 #define LEASE_ETAG_MAX  128
 #define LEASE_ID_MAX    256
 #define LEASE_OPEN_MAX  8 /* own writes without an answer that are remembered */
+
+/* A lease that says anything else is never taken over (aws.md 7.2). */
+#define LEASE_TAKEN_MIN_USEC UINT64_C(10000000)
+#define LEASE_TAKEN_MAX_USEC UINT64_C(86400000000)
 
 enum lease_state {
 	LEASE_FREE,    /* nothing held, nothing wanted */
@@ -61,6 +75,7 @@ struct lease_request {
 	uint64_t owner;              /* CREATE, SWAP: the job to be written */
 	uint64_t seq;       /* CREATE, SWAP: number of this write since the lock was acquired */
 	bool is_handover;   /* SWAP: to another job */
+	bool is_takeover;   /* SWAP: of another's lease that has run out */
 	bool etag_unquoted; /* the store refused its own ETag in quotes: try without */
 	uint64_t wake_usec; /* NONE: ask again then; UINT64_MAX: only after a call */
 };
@@ -83,6 +98,7 @@ struct lease_answer {
 					none */
 	char nonce[LEASE_NONCE_LEN]; /* READ done: ours or another tfqd's; "" for any other lock */
 	char id[LEASE_ID_MAX];       /* READ done: the lock's ID, "" if unreadable */
+	uint64_t lease_usec; /* READ done: what another tfqd's lock says; 0: not to be taken over */
 };
 
 /* What happened, as a set. */
@@ -97,13 +113,19 @@ enum lease_event {
 		1 << 6, /* a request failed; it is tried again, unless FAILED comes with it */
 	LEASE_EV_RENEWED = 1 << 7, /* the deadline has moved */
 	LEASE_EV_DENIED = 1 << 8,  /* a hand-over was not allowed; the former owner's lock stands */
+	LEASE_EV_EXPIRED = 1 << 9, /* the deadline has passed without a renewal */
+	LEASE_EV_STALE = 1 << 10,  /* the foreign lease has run out, and is not to be taken over */
+	LEASE_EV_TAKEN = 1 << 11,  /* with HELD: it was taken over */
 };
 
 struct lease_config {
 	uint64_t lease_usec; /* what a confirmed write buys; also the deadline's distance */
 	uint64_t renew_usec;
 	uint64_t poll_min_usec, poll_max_usec;
-	unsigned acquire_tries; /* failures in a row before LEASE_EV_FAILED */
+	unsigned acquire_tries;   /* failures in a row before LEASE_EV_FAILED */
+	bool takes_over;          /* others' leases that have run out; and ours may be taken */
+	uint64_t drift_percent;   /* how wrong a clock may run */
+	uint64_t quarantine_usec; /* how long a dead holder's last request may still be under way */
 };
 
 struct lease {
@@ -118,12 +140,15 @@ struct lease {
 	char nonce[LEASE_NONCE_LEN];
 	uint64_t deadline_usec;
 	uint64_t renew_at_usec;
+	bool is_expired;
+	unsigned brisk; /* renewals that come early, because a raw terraform may repeat its removal
+			 */
 
 	/* own writes whose outcome is open */
 	struct {
 		char nonce[LEASE_NONCE_LEN];
 		uint64_t owner, sent_usec;
-		bool creates;    /* may land at any time at which there is no object */
+		bool creates;    /* may land although we hold nothing */
 		bool is_unknown; /* no answer told what became of it */
 	} open[LEASE_OPEN_MAX];
 	unsigned open_count;
@@ -132,6 +157,7 @@ struct lease {
 	bool verified;    /* releasing: the last READ showed our own version */
 	bool removing;    /* a REMOVE was sent: not held by anybody until a write is confirmed */
 	bool gone;        /* held, but the store has nothing: CREATE */
+	bool read_denied; /* ... or does not say: only a CREATE can tell */
 	bool etag_unquoted;
 
 	/* the request under way */
@@ -139,7 +165,11 @@ struct lease {
 	uint64_t sent_usec;
 
 	/* waiting */
-	char foreign_etag[LEASE_ETAG_MAX];
+	char foreign_etag[LEASE_ETAG_MAX]; /* the version seen, */
+	uint64_t foreign_since_usec;       /* first in the answer received then, */
+	uint64_t foreign_lease_usec;       /* with this lease; 0: none */
+	bool foreign_is_raw;               /* no tfqd wrote it */
+	bool is_stale;                     /* told so */
 	uint64_t not_before_usec;
 	uint64_t poll_usec;
 	unsigned failures; /* in a row */
@@ -165,11 +195,29 @@ void lease_hold_off(struct lease *lease, uint64_t usec);
 void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE_NONCE_LEN],
 		struct lease_request *ret);
 
+/*
+ * Has time alone changed anything? To be called before lease_next(), and when
+ * lease_wake() is over. Return: a set of enum lease_event.
+ */
+unsigned lease_tick(struct lease *lease, uint64_t now);
+
+/* When a held lease expires, if that is still to be told; UINT64_MAX: never. */
+uint64_t lease_expiry(const struct lease *lease);
+
+/*
+ * When the foreign lock that was seen may be taken over: after this it has been watched for long
+ * enough. 0: never, because it is no tfqd's, or has no lease, or nothing foreign was seen.
+ */
+uint64_t lease_takeover(const struct lease *lease);
+
+/* Look at a foreign lock again now: somebody says that it has changed. */
+void lease_poke(struct lease *lease);
+
 /* What came back for the request under way. Return: a set of enum lease_event. */
 unsigned lease_answer(struct lease *lease, uint64_t now, const struct lease_answer *answer);
 
-/* Is there a CREATE of which nobody knows what became? It may land as long as its signature is
- * good. */
+/* Is there a CREATE, or a takeover, of which nobody knows what became? It may land as long as its
+ * signature is good. */
 bool lease_may_appear(const struct lease *lease);
 
 /* Look once more what became of it. */
@@ -179,7 +227,7 @@ void lease_look_again(struct lease *lease);
 void lease_forget_open(struct lease *lease);
 
 /* Does @owner hold the lock, as far as is known? True from the confirmed write until it is seen to
- * be gone, or is to be removed. */
+ * be gone, or is to be removed, or expires. */
 bool lease_is_held_by(const struct lease *lease, uint64_t owner);
 
 /* Is nothing of ours in the store and nothing under way? */

@@ -39,8 +39,8 @@ static void begin(struct story *story)
 	lease_init(&story->lease, &config, 1);
 }
 
-/* It must want to send @op, now or after a wait. */
-static void expect(struct story *story, enum lease_op op)
+/* It must want to send @op, now or after a wait; @again: under the nonce of the write before. */
+static void expect_write(struct story *story, enum lease_op op, bool again)
 {
 	char nonce[LEASE_NONCE_LEN];
 
@@ -54,9 +54,17 @@ static void expect(struct story *story, enum lease_op op)
 	}
 	ck_assert_int_eq(story->request.op, op);
 	if (op == LEASE_CREATE || op == LEASE_SWAP) {
+		if (again)
+			nonce_of(nonce, story->writes);
+		else
+			story->writes++;
 		ck_assert_str_eq(story->request.nonce, nonce);
-		story->writes++;
 	}
+}
+
+static void expect(struct story *story, enum lease_op op)
+{
+	expect_write(story, op, false);
 }
 
 static void tell(struct story *story, const struct lease_answer *answer)
@@ -484,7 +492,7 @@ START_TEST(many_lost_renewals_leave_the_deadline_where_it_was)
 	hold(&story, 7);
 	deadline = story.lease.deadline_usec;
 	for (unsigned i = 0; i < 3 * LEASE_OPEN_MAX; i++) {
-		expect(&story, LEASE_SWAP);
+		expect_write(&story, LEASE_SWAP, i >= LEASE_OPEN_MAX);
 		result(&story, i % 2 ? LEASE_R_UNKNOWN : LEASE_R_THROTTLED);
 		ck_assert(!(story.events & (LEASE_EV_FAILED | LEASE_EV_LOST)));
 		expect(&story, LEASE_READ);
@@ -493,9 +501,13 @@ START_TEST(many_lost_renewals_leave_the_deadline_where_it_was)
 		ck_assert(lease_is_held_by(&story.lease, 7));
 		ck_assert_uint_le(story.lease.open_count, LEASE_OPEN_MAX);
 	}
-	expect(&story, LEASE_SWAP);
-	written(&story, "e2");
-	release(&story, story.writes, "e2");
+	/* All that is still under way may land, the last one too, which went out many times. */
+	expect_write(&story, LEASE_SWAP, true);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, LEASE_OPEN_MAX + 1, "e2");
+	ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
+	release(&story, LEASE_OPEN_MAX + 1, "e2");
 }
 END_TEST
 
@@ -1113,6 +1125,325 @@ START_TEST(renewals_of_many_do_not_fall_together)
 			most = story.now;
 	}
 	ck_assert_uint_gt(most - least, 8 * SEC);
+}
+END_TEST
+
+/* --- leases that run out ------------------------------------------------------------------- */
+
+static const struct lease_config takes_over = {
+	.lease_usec = 900 * SEC,
+	.renew_usec = 60 * SEC,
+	.poll_min_usec = 1 * SEC,
+	.poll_max_usec = 5 * SEC,
+	.acquire_tries = 4,
+	.takes_over = true,
+	.drift_percent = 10,
+	.quarantine_usec = 30 * SEC,
+};
+
+static void hold_until_expiry(struct story *story, uint64_t owner)
+{
+	begin(story);
+	story->lease.config = takes_over;
+	lease_want(&story->lease, owner);
+	expect(story, LEASE_CREATE);
+	written(story, "e1");
+	ck_assert(lease_is_held_by(&story->lease, owner));
+}
+
+/* A READ shows version @etag of another tfqd, with a lease of @usec. */
+static void seen_lease(struct story *story, const char *etag, uint64_t usec)
+{
+	struct lease_answer answer = { .result = LEASE_R_DONE, .id = "x", .lease_usec = usec };
+
+	nonce_of(answer.nonce, 0x7fffffff);
+	(void)snprintf(answer.etag, sizeof(answer.etag), "%s", etag);
+	tell(story, &answer);
+}
+
+/* Wait behind a lease of @usec, first seen as version "f1". Return: when that was. */
+static uint64_t wait_behind(struct story *story, const struct lease_config *with, uint64_t usec)
+{
+	begin(story);
+	story->lease.config = *with;
+	lease_want(&story->lease, 7);
+	expect(story, LEASE_CREATE);
+	result(story, LEASE_R_REFUSED);
+	expect(story, LEASE_READ);
+	seen_lease(story, "f1", usec);
+	ck_assert_uint_eq(story->events, LEASE_EV_FOREIGN);
+	return story->now;
+}
+
+static enum lease_op next_op(struct story *story)
+{
+	char nonce[LEASE_NONCE_LEN];
+
+	nonce_of(nonce, story->writes + 1);
+	lease_next(&story->lease, story->now, nonce, &story->request);
+	if (story->request.op == LEASE_NONE) {
+		story->now = story->request.wake_usec;
+		lease_next(&story->lease, story->now, nonce, &story->request);
+	}
+	story->writes += story->request.op == LEASE_CREATE || story->request.op == LEASE_SWAP;
+	return story->request.op;
+}
+
+START_TEST(dead_lease_is_taken_over_after_the_wait_and_not_before)
+{
+	struct story story;
+	const uint64_t since = wait_behind(&story, &takes_over, 300 * SEC);
+	/* 300 s * 1.1 / 0.9 + 30 s */
+	const uint64_t least = since + 396 * SEC + 2 * SEC / 3;
+	uint64_t sent;
+
+	while (next_op(&story) == LEASE_READ) {
+		ck_assert_uint_lt(story.now, least + 7 * SEC);
+		seen_lease(&story, "f1", 300 * SEC);
+	}
+	ck_assert_int_eq(story.request.op, LEASE_SWAP);
+	ck_assert_uint_ge(story.now, least);
+	ck_assert(story.request.is_takeover && !story.request.is_handover);
+	ck_assert_str_eq(story.request.etag, "f1");
+	ck_assert_uint_eq(story.request.owner, 7);
+	sent = story.now;
+	written(&story, "e2");
+	ck_assert_uint_eq(story.events, LEASE_EV_HELD | LEASE_EV_RENEWED | LEASE_EV_TAKEN);
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + takes_over.lease_usec);
+	release(&story, story.writes, "e2");
+}
+END_TEST
+
+START_TEST(every_change_of_what_is_watched_starts_the_wait_anew)
+{
+	struct story story;
+	uint64_t since = wait_behind(&story, &takes_over, 300 * SEC);
+
+	for (unsigned i = 2; i < 6; i++) {
+		char etag[LEASE_ETAG_MAX];
+
+		(void)snprintf(etag, sizeof(etag), "f%u", i);
+		while (story.now < since + 380 * SEC) {
+			ck_assert_int_eq(next_op(&story), LEASE_READ);
+			(void)snprintf(etag, sizeof(etag), "f%u", i - 1);
+			seen_lease(&story, etag, 300 * SEC);
+		}
+		ck_assert_int_eq(next_op(&story), LEASE_READ);
+		(void)snprintf(etag, sizeof(etag), "f%u", i);
+		seen_lease(&story, etag, 300 * SEC);
+		ck_assert_uint_eq(story.events, LEASE_EV_FOREIGN);
+		since = story.now;
+	}
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	bool is_tfqd, takes_over;
+	uint64_t lease_usec;
+} never_taken[] = {
+	{ "raw terraform's", false, true, 0 },
+	{ "without a lease", true, true, 0 },
+	{ "too short a lease", true, true, 9 * SEC },
+	{ "too long a lease", true, true, (86400 + 1) * SEC },
+	{ "by policy", true, false, 300 * SEC },
+};
+#define NEVER_TAKEN_COUNT ((int)(sizeof(never_taken) / sizeof(never_taken[0])))
+
+START_TEST(what_has_no_lease_of_ours_is_never_taken_over)
+{
+	struct lease_config with = takes_over;
+	struct story story;
+	unsigned stale = 0;
+
+	with.takes_over = never_taken[_i].takes_over;
+	(void)wait_behind(&story, &with, 300 * SEC);
+	for (unsigned i = 0; i < 50000; i++) { /* three days */
+		ck_assert_int_eq(next_op(&story), LEASE_READ);
+		if (never_taken[_i].is_tfqd)
+			seen_lease(&story, "f2", never_taken[_i].lease_usec);
+		else
+			seen(&story, 0, "f2");
+		stale += (story.events & LEASE_EV_STALE) != 0;
+	}
+	/* Who may not take it by itself says once that somebody could. */
+	ck_assert_uint_eq(stale, never_taken[_i].takes_over ? 0 : 1);
+	ck_assert(!never_taken[_i].takes_over || lease_takeover(&story.lease) == 0);
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	enum lease_result answer;
+	bool lands; /* before the look */
+} takeovers[] = {
+	{ "unknown, done", LEASE_R_UNKNOWN, true },
+	{ "unknown, not done", LEASE_R_UNKNOWN, false },
+	{ "refused, done", LEASE_R_REFUSED, true },
+	{ "conflict, not done", LEASE_R_CONFLICT, false },
+	{ "unsent", LEASE_R_UNSENT, false },
+};
+#define TAKEOVER_COUNT ((int)(sizeof(takeovers) / sizeof(takeovers[0])))
+
+START_TEST(takeover_without_an_answer_is_looked_after)
+{
+	struct story story;
+
+	(void)wait_behind(&story, &takes_over, 10 * SEC);
+	while (next_op(&story) == LEASE_READ)
+		seen_lease(&story, "f1", 10 * SEC);
+	result(&story, takeovers[_i].answer);
+	if (next_op(&story) == LEASE_READ) {
+		if (takeovers[_i].lands)
+			seen(&story, story.writes, "e2");
+		else
+			seen_lease(&story, "f1", 10 * SEC);
+		if (!takeovers[_i].lands)
+			ck_assert_int_eq(next_op(&story), LEASE_SWAP);
+	}
+	if (!takeovers[_i].lands) {
+		ck_assert(story.request.is_takeover);
+		ck_assert_str_eq(story.request.etag, "f1");
+		written(&story, "e2");
+	}
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	ck_assert(story.events & LEASE_EV_TAKEN);
+}
+END_TEST
+
+START_TEST(takeover_that_another_made_first_starts_a_new_wait)
+{
+	struct story story;
+
+	(void)wait_behind(&story, &takes_over, 10 * SEC);
+	while (next_op(&story) == LEASE_READ)
+		seen_lease(&story, "f1", 10 * SEC);
+	result(&story, LEASE_R_REFUSED);
+	ck_assert_int_eq(next_op(&story), LEASE_READ);
+	seen_lease(&story, "g1", 900 * SEC);
+	ck_assert_uint_eq(story.events, LEASE_EV_FOREIGN);
+	ck_assert_uint_gt(lease_takeover(&story.lease), story.now + 900 * SEC);
+	ck_assert_int_eq(next_op(&story), LEASE_READ);
+}
+END_TEST
+
+/* A takeover that was given up may land when nobody wants it any more. */
+START_TEST(takeover_that_was_given_up_is_not_forgotten)
+{
+	struct story story;
+
+	(void)wait_behind(&story, &takes_over, 10 * SEC);
+	while (next_op(&story) == LEASE_READ)
+		seen_lease(&story, "f1", 10 * SEC);
+	lease_want(&story.lease, 0);
+	result(&story, LEASE_R_UNKNOWN);
+	ck_assert_int_eq(next_op(&story), LEASE_READ);
+	seen_lease(&story, "f1", 10 * SEC);
+	ck_assert(lease_is_idle(&story.lease));
+	ck_assert(lease_may_appear(&story.lease));
+	lease_look_again(&story.lease);
+	ck_assert_int_eq(next_op(&story), LEASE_READ);
+	seen(&story, story.writes, "e2"); /* it has landed */
+	release(&story, story.writes, "e2");
+}
+END_TEST
+
+START_TEST(lease_that_is_not_renewed_expires_once)
+{
+	struct story story;
+	uint64_t deadline;
+
+	hold_until_expiry(&story, 7);
+	deadline = story.lease.deadline_usec;
+	ck_assert_uint_eq(lease_expiry(&story.lease), deadline);
+	while (story.now < deadline) {
+		ck_assert_uint_eq(lease_tick(&story.lease, story.now), 0);
+		if (next_op(&story) != LEASE_NONE && story.now < deadline)
+			result(&story, LEASE_R_UNSENT);
+		ck_assert_uint_eq(story.lease.deadline_usec, deadline);
+	}
+	story.events |= lease_tick(&story.lease, deadline);
+	ck_assert(story.events & LEASE_EV_EXPIRED);
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	ck_assert_uint_eq(lease_tick(&story.lease, deadline + SEC), 0);
+	ck_assert_uint_eq(lease_expiry(&story.lease), UINT64_MAX);
+}
+END_TEST
+
+/* An answer that comes after the deadline: the write won, but the job that ran has been killed. */
+START_TEST(answer_after_the_deadline_tells_of_the_expiry_first)
+{
+	struct story story;
+
+	hold_until_expiry(&story, 7);
+	expect(&story, LEASE_SWAP);
+	story.now = story.lease.deadline_usec + 1;
+	story.events = lease_answer(&story.lease, story.now,
+				    &(struct lease_answer){ .result = LEASE_R_DONE, .etag = "e2" });
+	ck_assert(story.events & LEASE_EV_EXPIRED);
+	ck_assert(story.events & LEASE_EV_HELD); /* for who comes next */
+
+	/* One that was sent so long ago that what it bought is over, too, gives nothing. */
+	expect(&story, LEASE_SWAP);
+	story.now += takes_over.lease_usec + 1;
+	story.events = lease_answer(&story.lease, story.now,
+				    &(struct lease_answer){ .result = LEASE_R_DONE, .etag = "e3" });
+	ck_assert(story.events & LEASE_EV_EXPIRED);
+	ck_assert(!(story.events & LEASE_EV_HELD));
+	ck_assert(!lease_is_held_by(&story.lease, 7));
+	release(&story, story.writes, "e3"); /* it is ours all the same */
+}
+END_TEST
+
+START_TEST(what_a_raw_terraform_held_is_renewed_early)
+{
+	static const uint64_t early[] = { 2, 5, 20 };
+	struct story story;
+	uint64_t sent;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	sent = story.now;
+	expect(&story, LEASE_CREATE);
+	written(&story, "e1");
+	for (unsigned i = 0; i < 3; i++) {
+		char etag[LEASE_ETAG_MAX];
+
+		expect(&story, LEASE_SWAP);
+		ck_assert_uint_eq(story.now - sent, early[i] * SEC);
+		sent = story.now;
+		(void)snprintf(etag, sizeof(etag), "e%u", i + 2);
+		written(&story, etag);
+	}
+	expect(&story, LEASE_SWAP);
+	assert_about(story.now - sent, config.renew_usec, 10);
+}
+END_TEST
+
+/* Without s3:ListBucket what is absent answers 403 to everything but a CREATE. */
+START_TEST(held_lock_that_cannot_be_read_is_asked_for_by_a_create)
+{
+	struct story story;
+
+	hold(&story, 7);
+	expect(&story, LEASE_SWAP);
+	result(&story, LEASE_R_DENIED);
+	lease_look_again(&story.lease);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_DENIED);
+	if (_i == 1)
+		lease_want(&story.lease, 0);
+	expect(&story, LEASE_CREATE);
+	ck_assert_uint_eq(story.request.owner, 7);
+	written(&story, "e9"); /* so it was gone */
+	ck_assert_uint_eq(story.lease.deadline_usec, story.lease.sent_usec + config.lease_usec);
+	release(&story, story.writes, "e9");
 }
 END_TEST
 
@@ -1734,6 +2065,17 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, etag_that_is_refused_in_quotes_is_tried_without);
 	tcase_add_test(tcase, lock_that_is_left_free_is_left_free);
 	tcase_add_test(tcase, renewals_of_many_do_not_fall_together);
+	tcase_add_test(tcase, dead_lease_is_taken_over_after_the_wait_and_not_before);
+	tcase_add_test(tcase, every_change_of_what_is_watched_starts_the_wait_anew);
+	tcase_add_loop_test(tcase, what_has_no_lease_of_ours_is_never_taken_over, 0,
+			    NEVER_TAKEN_COUNT);
+	tcase_add_loop_test(tcase, takeover_without_an_answer_is_looked_after, 0, TAKEOVER_COUNT);
+	tcase_add_test(tcase, takeover_that_another_made_first_starts_a_new_wait);
+	tcase_add_test(tcase, takeover_that_was_given_up_is_not_forgotten);
+	tcase_add_test(tcase, lease_that_is_not_renewed_expires_once);
+	tcase_add_test(tcase, answer_after_the_deadline_tells_of_the_expiry_first);
+	tcase_add_test(tcase, what_a_raw_terraform_held_is_renewed_early);
+	tcase_add_loop_test(tcase, held_lock_that_cannot_be_read_is_asked_for_by_a_create, 0, 2);
 	tcase_add_test(tcase, every_state_has_a_name);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, machines_keep_the_rules_whatever_the_network_does);
