@@ -30,7 +30,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 	(void)source;
 	(void)info;
 
-	runner_interrupt(userdata, 1);
+	(void)runner_interrupt(userdata, 1);
 	return 0;
 }
 
@@ -56,6 +56,8 @@ static int watch_signals(struct runner *runner)
 		r = sd_event_add_signal(runner->event, NULL, SIGTERM, on_stop_signal, runner);
 	if (r >= 0)
 		r = sd_event_add_signal(runner->event, NULL, SIGINT, on_stop_signal, runner);
+	if (r >= 0)
+		r = runner_make_grace(runner);
 	return r;
 }
 
@@ -65,6 +67,7 @@ static struct runner *runner_free(struct runner *runner)
 		return NULL;
 	runner_free_viewers(runner);
 	sd_event_source_disable_unref(runner->grace);
+	runner_fence_end(runner);
 	sd_event_source_disable_unref(runner->sigchld);
 	runner_unwatch_child(runner);
 	runner_drop_link(runner);

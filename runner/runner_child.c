@@ -120,13 +120,33 @@ bool runner_make_child(struct runner *runner, bool hold_lock)
 	return true;
 }
 
-void runner_go(struct runner *runner, bool hold_lock)
+static int exit_code_of(int error)
+{
+	switch (error) {
+	case -ETIME: return SPEC_EXIT_FAILED;
+	case -ENOENT: return SPEC_EXIT_NOT_FOUND;
+	default: return SPEC_EXIT_NOT_EXEC;
+	}
+}
+
+/* Why terraform was not started, for the user; NULL: out of memory. */
+static char *explain_go(int error)
+{
+	char *text = NULL;
+
+	if (error == -ETIME)
+		return strdup("the lease of the state's lock ran out before terraform was started: "
+			      "tfqd could not renew it in time; tfqd's log says why "
+			      "(journalctl -u tfqd); then queue the job again");
+	return asprintf(&text, "cannot run terraform: %s", strerror(-error)) < 0 ? NULL : text;
+}
+
+void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
+	       uint64_t stop_grace_usec)
 {
 	AUTO_FREE char *error = NULL;
 	int r;
 
-	if (runner->is_over || runner->is_started)
-		return;
 	r = hold_lock ? spec_check_state(runner->spec, &error) : 0;
 	if (r != 0) {
 		runner_refuse(runner, r, error);
@@ -140,12 +160,16 @@ void runner_go(struct runner *runner, bool hold_lock)
 	runner_remember_errored_state(runner);
 	if (!runner->viewers)
 		runner_close_input(runner);
-	r = child_go(&runner->child);
+	r = runner_fence_begin(runner, deadline_usec, stop_grace_usec);
 	if (r < 0) {
-		if (asprintf(&error, "cannot run terraform: %s", strerror(-r)) < 0)
-			error = NULL;
-		runner_refuse(runner, r == -ENOENT ? SPEC_EXIT_NOT_FOUND : SPEC_EXIT_NOT_EXEC,
-			      error);
+		error = explain_go(r);
+		runner_refuse(runner, SPEC_EXIT_FAILED, error);
+		return;
+	}
+	r = child_go(&runner->child, fence_kill_usec(&runner->fence));
+	if (r < 0) {
+		error = explain_go(r);
+		runner_refuse(runner, exit_code_of(r), error);
 		return;
 	}
 	runner->is_started = true;
@@ -154,10 +178,11 @@ void runner_go(struct runner *runner, bool hold_lock)
 				(json_int_t)runner_now_usec()));
 }
 
-void runner_interrupt(struct runner *runner, int level)
+bool runner_interrupt(struct runner *runner, int level)
 {
 	if (!runner->is_started || runner->is_exited || runner->interrupts >= level)
-		return;
+		return false;
 	runner->interrupts++;
 	(void)kill(runner->child.pid, SIGINT);
+	return true;
 }

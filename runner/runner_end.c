@@ -10,10 +10,12 @@
 #include <sys/wait.h>
 
 #include "runner/runner_parts.h"
+#include "runner/tree.h"
 
 #define ERRORED_STATE "/errored.tfstate"
 #define LEFTOVER_GRACE \
 	(5 * USEC_PER_SEC) /* between SIGTERM and SIGKILL for what terraform left behind */
+#define KILL_AGAIN (50 * USEC_PER_MSEC)
 
 void runner_maybe_leave(struct runner *runner)
 {
@@ -35,6 +37,7 @@ static void record_end(struct runner *runner, enum frame_exit kind, int value, c
 	recording_add(&runner->recording, FRAME_EXIT, (uint8_t)kind, body,
 		      sizeof(number) + (len < 1024 ? len : 1024));
 	runner->is_over = true;
+	runner_fence_end(runner);
 	runner_push_viewers(runner);
 	runner_maybe_leave(runner);
 }
@@ -86,23 +89,50 @@ static void finish(struct runner *runner)
 
 	sd_event_source_disable_unref(TAKE_PTR(runner->grace));
 	runner_report(runner, "exited",
-		      json_pack("{s:I, s:i, s:b}", "at", (json_int_t)runner->exited_usec,
+		      json_pack("{s:I, s:i, s:b, s:b}", "at", (json_int_t)runner->exited_usec,
 				was_killed ? "exit_signal" : "exit_code", value, "errored_state",
-				has_errored_state(runner)));
+				has_errored_state(runner), "fenced", runner->is_fenced));
 	runner_drain_child(runner);
 	runner_close_input(runner);
 	child_close(&runner->child);
 	record_end(runner, was_killed ? FRAME_EXIT_SIGNAL : FRAME_EXIT_CODE, value, NULL);
 }
 
+static void set_grace(struct runner *runner, uint64_t usec)
+{
+	(void)sd_event_source_set_time_relative(runner->grace, usec);
+	(void)sd_event_source_set_enabled(runner->grace, SD_EVENT_ONESHOT);
+}
+
+/* What cannot be killed now, or was just born, gets its SIGKILL by the next pass. */
+void runner_kill_all(struct runner *runner)
+{
+	runner->is_killing = true;
+	(void)tree_kill();
+	set_grace(runner, KILL_AGAIN);
+}
+
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	(void)source;
 	(void)usec;
-	(void)userdata;
 
-	(void)child_signal_all(SIGKILL); /* their children come to us next, by SIGCHLD */
+	runner_kill_all(userdata);
 	return 0;
+}
+
+int runner_make_grace(struct runner *runner)
+{
+	const int r = sd_event_add_time(runner->event, &runner->grace, CLOCK_MONOTONIC, UINT64_MAX,
+					USEC_PER_MSEC, on_grace_over, runner);
+
+	return r < 0 ? r : sd_event_source_set_priority(runner->grace, SD_EVENT_PRIORITY_IMPORTANT);
+}
+
+void runner_note(struct runner *runner, const char *text)
+{
+	recording_add(&runner->recording, FRAME_NOTE, FRAME_STREAM_NONE, text, strlen(text));
+	runner_push_viewers(runner);
 }
 
 /*
@@ -111,20 +141,13 @@ static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
  */
 static void end_leftovers(struct runner *runner)
 {
-	static const char note[] =
-		"terraform left processes behind; they are ended before the lock is let go";
-	const bool is_late = runner->grace && sd_event_source_get_enabled(runner->grace, NULL) == 0;
-
-	if (!runner->grace) {
-		recording_add(&runner->recording, FRAME_NOTE, FRAME_STREAM_NONE, note,
-			      sizeof(note) - 1);
-		runner_push_viewers(runner);
-		if (sd_event_add_time_relative(runner->event, &runner->grace, CLOCK_MONOTONIC,
-					       LEFTOVER_GRACE, USEC_PER_MSEC, on_grace_over,
-					       runner) < 0)
-			(void)child_signal_all(SIGKILL);
-	}
-	(void)child_signal_all(is_late ? SIGKILL : SIGTERM);
+	(void)tree_signal_children(SIGTERM);
+	if (runner->has_leftovers)
+		return;
+	runner->has_leftovers = true;
+	set_grace(runner, LEFTOVER_GRACE);
+	runner_note(runner,
+		    "terraform left processes behind; they are ended before the lock is let go");
 }
 
 int runner_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -147,11 +170,13 @@ int runner_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *in
 		runner->is_exited = true;
 		runner->exited_usec = runner_now_usec();
 	}
-	if (!runner->is_exited || runner->is_over)
+	if (!runner->is_started || runner->is_over)
 		return 0;
-	if (pid < 0 && errno == ECHILD)
+	if (runner->is_exited && pid < 0 && errno == ECHILD)
 		finish(runner);
-	else
+	else if (runner->is_killing)
+		runner_kill_all(runner);
+	else if (runner->is_exited)
 		end_leftovers(runner);
 	return 0;
 }

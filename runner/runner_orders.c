@@ -74,10 +74,38 @@ static void end(struct runner *runner, const json_t *parameters)
 	runner_maybe_leave(runner);
 }
 
+/* An absent member is 0. Return: 0, or -EBADMSG for what is no time. */
+static int read_usec(const json_t *parameters, const char *name, uint64_t *ret)
+{
+	const json_t *value = json_object_get(parameters, name);
+
+	if (value && (!json_is_integer(value) || json_integer_value(value) < 0))
+		return -EBADMSG;
+	*ret = (uint64_t)json_integer_value(value);
+	return 0;
+}
+
+/* A deadline that cannot be read must not be taken for none. */
+static void go(struct runner *runner, const json_t *parameters)
+{
+	uint64_t deadline, stop_grace;
+
+	if (runner->is_over || runner->is_started)
+		return;
+	if (read_usec(parameters, "deadline", &deadline) < 0 ||
+	    read_usec(parameters, "stop_grace", &stop_grace) < 0)
+		runner_refuse(runner, SPEC_EXIT_FAILED,
+			      "tfqd's order makes no sense: restart tfqd if it was just upgraded");
+	else
+		runner_go(runner, json_is_true(json_object_get(parameters, "hold_lock")), deadline,
+			  stop_grace);
+}
+
 static void take_order(struct runner *runner, const json_t *message)
 {
 	const json_t *parameters = json_object_get(message, "parameters");
 	const char *order = json_string_value(json_object_get(parameters, "order"));
+	uint64_t deadline;
 
 	if (!order) { /* an error, or a daemon that we do not understand */
 		runner_drop_link(runner);
@@ -88,10 +116,13 @@ static void take_order(struct runner *runner, const json_t *message)
 	} else if (strcmp(order, "attach") == 0) {
 		runner_add_viewer(runner, varlink_take_fd(runner->link));
 	} else if (strcmp(order, "go") == 0 && runner->spec) {
-		runner_go(runner, json_is_true(json_object_get(parameters, "hold_lock")));
+		go(runner, parameters);
+	} else if (strcmp(order, "deadline") == 0) {
+		if (read_usec(parameters, "deadline", &deadline) == 0)
+			runner_fence_move(runner, deadline);
 	} else if (strcmp(order, "stop") == 0) {
-		runner_interrupt(runner,
-				 (int)json_integer_value(json_object_get(parameters, "level")));
+		(void)runner_interrupt(runner, (int)json_integer_value(
+						       json_object_get(parameters, "level")));
 	} else if (strcmp(order, "end") == 0) {
 		end(runner, parameters);
 	}
