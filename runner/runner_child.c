@@ -134,10 +134,11 @@ static char *explain_go(int error)
 {
 	char *text = NULL;
 
-	if (error == -ETIME)
+	if (error == -ETIME) {
 		return strdup("the lease of the state's lock ran out before terraform was started: "
 			      "tfqd could not renew it in time; tfqd's log says why "
 			      "(journalctl -u tfqd); then queue the job again");
+	}
 	return asprintf(&text, "cannot run terraform: %s", strerror(-error)) < 0 ? NULL : text;
 }
 

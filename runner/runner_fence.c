@@ -42,6 +42,14 @@ __attribute__((format(printf, 2, 3))) static void note(struct runner *runner, co
 	runner_note(runner, text);
 }
 
+/* To whole seconds: it is for people. @buf as parse_format_usec() wants it. */
+static const char *in_words(char *buf, uint64_t usec)
+{
+	const uint64_t seconds = (usec + USEC_PER_SEC / 2) / USEC_PER_SEC;
+
+	return parse_format_usec(buf, (seconds > 0 ? seconds : 1) * USEC_PER_SEC);
+}
+
 static void stop(struct runner *runner, const struct fence_time *now)
 {
 	char silence[32], left[32];
@@ -55,9 +63,9 @@ static void stop(struct runner *runner, const struct fence_time *now)
 	     "tfqd has not renewed the lease of the state's lock for %s; terraform %s; it will be "
 	     "killed in %s if it has not ended and the lease is not renewed by then, because "
 	     "somebody else may take the lock after that",
-	     parse_format_usec(silence, fence_silence(&runner->fence, now)),
+	     in_words(silence, fence_silence(&runner->fence, now)),
 	     is_sent ? "is asked to stop" : "was asked to stop before",
-	     parse_format_usec(left, fence_left(&runner->fence, now)));
+	     in_words(left, fence_left(&runner->fence, now)));
 }
 
 static void end_all(struct runner *runner, const struct fence_time *now)
@@ -70,7 +78,7 @@ static void end_all(struct runner *runner, const struct fence_time *now)
 	     "tfqd has not renewed the lease of the state's lock for %s; terraform and all that it "
 	     "started are killed, before somebody else may take the lock; what it did last may be "
 	     "missing in the state: look at a plan before the next apply",
-	     parse_format_usec(silence, fence_silence(&runner->fence, now)));
+	     in_words(silence, fence_silence(&runner->fence, now)));
 }
 
 static void look(struct runner *runner)

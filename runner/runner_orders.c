@@ -93,12 +93,13 @@ static void go(struct runner *runner, const json_t *parameters)
 	if (runner->is_over || runner->is_started)
 		return;
 	if (read_usec(parameters, "deadline", &deadline) < 0 ||
-	    read_usec(parameters, "stop_grace", &stop_grace) < 0)
+	    read_usec(parameters, "stop_grace", &stop_grace) < 0) {
 		runner_refuse(runner, SPEC_EXIT_FAILED,
 			      "tfqd's order makes no sense: restart tfqd if it was just upgraded");
-	else
-		runner_go(runner, json_is_true(json_object_get(parameters, "hold_lock")), deadline,
-			  stop_grace);
+		return;
+	}
+	runner_go(runner, json_is_true(json_object_get(parameters, "hold_lock")), deadline,
+		  stop_grace);
 }
 
 static void take_order(struct runner *runner, const json_t *message)
