@@ -11,6 +11,7 @@
 #include "tests/unit/unit.h"
 
 #define PASSES_MAX 500
+#define CHAIN      50
 
 /* Everybody who lives holds the write end: the pipe's end is the end of all. */
 static int ends[2];
@@ -91,9 +92,9 @@ END_TEST
 
 START_TEST(one_pass_reaches_the_whole_chain)
 {
-	fork_chain(300);
-	wait_for_all(300);
-	ck_assert_int_eq(tree_kill(), 300);
+	fork_chain(CHAIN);
+	wait_for_all(CHAIN);
+	ck_assert_int_eq(tree_kill(), CHAIN);
 	kill_until_none_is_left();
 }
 END_TEST
