@@ -17,13 +17,16 @@
  *   tfqd   {"continues":true,"parameters":{"order":"prepare","spec":{"argv":[...],...}}} + [recording, stdin]
  *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"ready"}}
  *   tfqd   {"continues":true,"parameters":{"order":"attach"}}                            + [attach]
- *   tfqd   {"continues":true,"parameters":{"order":"go","hold_lock":true}}
+ *   tfqd   {"continues":true,"parameters":{"order":"go","hold_lock":true,"deadline":...,"stop_grace":...}}
  *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"started",...}}
+ *   tfqd   {"continues":true,"parameters":{"order":"deadline","deadline":...}}
  *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"exited",...}}
  *   tfqd   {"parameters":{"order":"end"}}
  */
 /* clang-format on */
 #pragma once
+
+#include <stdint.h>
 
 #define WIRE_PROTOCOL  1 /* raised when an older peer could no longer make sense of a newer one */
 
@@ -68,6 +71,12 @@
 #define WIRE_TEXT_MAX  512  /* bytes of a label or a reason */
 #define WIRE_PATH_MAX  4096 /* bytes, with the NUL, as Linux's PATH_MAX */
 #define WIRE_LIST_PAGE 500  /* jobs in one answer of List */
+
+/*
+ * A runner kills what is left of its job so long before the deadline of the lock's lease: time for
+ * everything to be dead, and known to be. Microseconds.
+ */
+#define WIRE_KILL_MARGIN_USEC UINT64_C(5000000)
 
 /* The interface description, as GetInterfaceDescription answers it. */
 extern const char wire_interface[];

@@ -311,6 +311,7 @@ static void do_report(const struct call *call)
 			(int)json_integer_value(json_object_get(call->parameters, "exit_signal")),
 		.has_errored_state =
 			json_is_true(json_object_get(call->parameters, "errored_state")),
+		.is_fenced = json_is_true(json_object_get(call->parameters, "fenced")),
 		.message = json_string_value(json_object_get(call->parameters, "message")),
 	};
 

@@ -269,11 +269,20 @@ void runner_link_prepare(struct scheduler *scheduler, struct job *job)
  * Whether the lock is the daemon's or terraform's may have changed since the runner was
  * prepared: a workspace's missing state is found out late.
  */
-void runner_link_go(struct job *job)
+void runner_link_go(struct job *job, uint64_t deadline_usec, uint64_t stop_grace_usec)
 {
 	(void)send_order(job,
-			 json_pack("{s:s, s:b}", "order", "go", "hold_lock",
-				   job_is_locked_by_us(job)),
+			 json_pack("{s:s, s:b, s:I, s:I}", "order", "go", "hold_lock",
+				   job_is_locked_by_us(job), "deadline", (json_int_t)deadline_usec,
+				   "stop_grace", (json_int_t)stop_grace_usec),
+			 true, NULL, 0);
+}
+
+void runner_link_deadline(struct job *job, uint64_t deadline_usec)
+{
+	(void)send_order(job,
+			 json_pack("{s:s, s:I}", "order", "deadline", "deadline",
+				   (json_int_t)deadline_usec),
 			 true, NULL, 0);
 }
 

@@ -195,7 +195,7 @@ static void carry_out(struct scheduler *scheduler, struct job *job, enum job_act
 	switch (action) {
 	case JOB_DO_NOTHING: scheduler_changed(scheduler, job); return;
 	case JOB_DO_ACQUIRE: lane_acquire(lane_of(job->line), job); return;
-	case JOB_DO_START: runner_link_go(job); return;
+	case JOB_DO_START: runner_link_go(job, 0, 0); return;
 	case JOB_DO_INTERRUPT:
 	case JOB_DO_INTERRUPT_AGAIN: runner_link_stop(job, ++job->interrupts); break;
 	case JOB_DO_CLOSE: close_job(scheduler, job); return;

@@ -94,6 +94,7 @@ struct scheduler_report {
 	int exit_code;          /* -1: none */
 	int exit_signal;        /* 0: none */
 	bool has_errored_state; /* a fresh errored.tfstate lies in the job's directory */
+	bool is_fenced;         /* the runner has stopped or killed it: its lease was not renewed */
 	const char *message;    /* NULL: none */
 };
 void scheduler_runner_ready(struct scheduler *scheduler, struct job *job);

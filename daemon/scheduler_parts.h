@@ -78,7 +78,13 @@ bool lane_may_be_left(const struct lane *lane);
 int runner_link_start(struct scheduler *scheduler, struct job *job);
 /* Orders. A job without a runner takes them as done. */
 void runner_link_prepare(struct scheduler *scheduler, struct job *job);
-void runner_link_go(struct job *job);
+/*
+ * @deadline_usec: when the lease of the lock may end, CLOCK_BOOTTIME; no process of the job lives
+ * then. @stop_grace_usec: from terraform's SIGINT to the kill. 0, 0: no lease, nobody is killed.
+ */
+void runner_link_go(struct job *job, uint64_t deadline_usec, uint64_t stop_grace_usec);
+/* The lease that it went under was renewed until then. */
+void runner_link_deadline(struct job *job, uint64_t deadline_usec);
 void runner_link_stop(struct job *job, int level);
 void runner_link_end(struct job *job);
 /* Make room for the recording of job @id, which takes the number for ever. Return: 0, or mkdir(2)'s

@@ -5,12 +5,13 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/parse.h"
 #include "common/process.h"
 
 struct pipes {
@@ -44,12 +45,29 @@ static int pipes_open(struct pipes *pipes)
 	return 0;
 }
 
+/* @parent is to be outlived by nobody who works under a lease: it alone would end him in time. */
+static int bind_to_lease(uint64_t until_usec, pid_t parent)
+{
+	struct timespec now;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -errno;
+	if (getppid() != parent) /* it was dead before */
+		_exit(0);
+	if (clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+		return -errno;
+	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000 < until_usec
+		       ? 0
+		       : -ETIME;
+}
+
 /* Everything but the exec, then wait for the word. The end of the pipe means: never mind. */
-static int become_terraform(const struct child_spec *spec, const struct pipes *pipes)
+static int become_terraform(const struct child_spec *spec, const struct pipes *pipes, pid_t parent)
 {
 	const int input = spec->stdin_fd >= 0 ? spec->stdin_fd : pipes->in[0];
-	char word;
+	uint64_t until_usec;
 	ssize_t n;
+	int r;
 
 	process_reset_signals();
 	if (setpgid(0, 0) < 0)
@@ -62,10 +80,13 @@ static int become_terraform(const struct child_spec *spec, const struct pipes *p
 		return -errno;
 	(void)close(pipes->go[1]); /* or its end would never come */
 	do
-		n = read(pipes->go[0], &word, 1);
+		n = read(pipes->go[0], &until_usec, sizeof(until_usec));
 	while (n < 0 && errno == EINTR);
-	if (n != 1)
+	if (n != (ssize_t)sizeof(until_usec))
 		_exit(0);
+	r = until_usec > 0 ? bind_to_lease(until_usec, parent) : 0;
+	if (r < 0)
+		return r;
 	(void)execve(spec->program, spec->argv, spec->env);
 	return -errno;
 }
@@ -86,6 +107,7 @@ int child_prepare(struct child *ret, const struct child_spec *spec)
 {
 	CLEANUP(pipes_close)
 	struct pipes pipes = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	const pid_t parent = getpid();
 	pid_t pid;
 	int r;
 
@@ -105,7 +127,7 @@ int child_prepare(struct child *ret, const struct child_spec *spec)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
-		const int error = -become_terraform(spec, &pipes);
+		const int error = -become_terraform(spec, &pipes, parent);
 
 		(void)!write(pipes.report[1], &error, sizeof(error));
 		_exit(127);
@@ -121,13 +143,13 @@ int child_prepare(struct child *ret, const struct child_spec *spec)
 	return 0;
 }
 
-int child_go(struct child *child)
+int child_go(struct child *child, uint64_t until_usec)
 {
 	int error = 0;
 	ssize_t n;
 
-	n = write(child->go, "g", 1);
-	if (n != 1)
+	n = write(child->go, &until_usec, sizeof(until_usec));
+	if (n != (ssize_t)sizeof(until_usec))
 		error = n < 0 ? errno : EIO; /* EPIPE: it has died while it waited */
 	(void)close(take(&child->go));
 	if (error != 0) {
@@ -155,29 +177,4 @@ void child_close(struct child *child)
 	close_fd(&child->in);
 	close_fd(&child->go);
 	close_fd(&child->exec_error);
-}
-
-int child_signal_all(int signal_number)
-{
-	char path[64], line[16];
-	FILE *children;
-	int count = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	children = fopen(path, "re");
-	if (!children)
-		return -errno;
-	/* "123 456 ": each number ends in a blank. */
-	for (size_t used = 0; fread(line + used, 1, 1, children) == 1;) {
-		if (line[used] != ' ' && used + 2 < sizeof(line)) {
-			used++;
-			continue;
-		}
-		line[used] = '\0';
-		used = 0;
-		(void)kill((pid_t)strtol(line, NULL, 10), signal_number);
-		count++;
-	}
-	(void)fclose(children);
-	return count;
 }

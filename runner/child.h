@@ -28,15 +28,13 @@ struct child {
 /* Fork it; it waits. Return: 0 or a negative errno (chdir(2)'s too). */
 int child_prepare(struct child *ret, const struct child_spec *spec);
 
-/* Let it go. Return: 0 once it has become @spec's program, or execve(2)'s negative errno; then it
- * is to be reaped. */
-int child_go(struct child *child);
+/*
+ * Let it go. @until_usec: CLOCK_BOOTTIME; it does not begin then or later, and dies with this
+ * process (not if its program is set-user-ID: execve(2) clears that); 0: neither.
+ * Return: 0 once it has become @spec's program; -ETIME if it was too late; -EPIPE if it had died
+ * before; or execve(2)'s negative errno. After an error it is to be reaped.
+ */
+int child_go(struct child *child, uint64_t until_usec);
 
 /* Close what is open to it. A child that still waits ends by that. */
 void child_close(struct child *child);
-
-/*
- * Send @signal_number to every direct child of this process: what is left of a job comes
- * here, because its runner is a subreaper. Return: how many, or a negative errno.
- */
-int child_signal_all(int signal_number);
