@@ -25,7 +25,7 @@ comma := ,
 BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)
 
 PKG_CONFIG ?= pkg-config
-PKGS       := libsystemd libcurl libcrypto inih jansson expat
+PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip
 # Asked once, and only when first needed: `make deps` may have to install them before.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS    = $(shell $(PKG_CONFIG) --libs $(PKGS))
@@ -59,6 +59,7 @@ Q := $(if $(V),,@)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
 COMMON := $(call objects,common/*.c)
 COMMON_AWS := $(call objects,common/aws/*.c)
+COMMON_PLAN := $(call objects,common/plan/*.c)
 DAEMON := $(call objects,daemon/*.c daemon/aws/*.c daemon/lock/*.c)
 RUNNER := $(call objects,runner/*.c)
 CLIENT := $(call objects,client/*.c)
@@ -73,10 +74,10 @@ PRODUCT := $(filter-out tests/%,$(filter %.c,$(SOURCES)))
 all: $(PROGRAMS) ## Build tfqd, tfq and tfq-runner below build/
 
 $(BUILD)/tfqd: $(DAEMON) $(COMMON) $(COMMON_AWS)
-$(BUILD)/tfq: $(CLIENT) $(COMMON)
-$(BUILD)/tfq-runner: $(RUNNER) $(COMMON)
+$(BUILD)/tfq: $(CLIENT) $(COMMON) $(COMMON_PLAN)
+$(BUILD)/tfq-runner: $(RUNNER) $(COMMON) $(COMMON_PLAN)
 $(TESTS): %: %.o $(TESTED)
-$(TESTED): $(COMMON) $(COMMON_AWS) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(CLIENT))
+$(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
 $(PROGRAMS) $(TESTS):
@@ -100,12 +101,12 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(DAEMON) $(RUNNER) $(CLIENT) $(UNIT))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(CLIENT) $(UNIT))
 
 # --- what it needs -------------------------------------------------------------------
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
-                  libinih-dev libjansson-dev libexpat1-dev check python3
+                  libinih-dev libjansson-dev libexpat1-dev libzip-dev check python3
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps

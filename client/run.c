@@ -24,8 +24,8 @@
 #include "client/exits.h"
 #include "client/print.h"
 #include "client/rpc.h"
+#include "client/subject.h"
 #include "client/waiting.h"
-#include "common/backend.h"
 #include "common/cleanup.h"
 #include "common/frame.h"
 #include "common/parse.h"
@@ -117,24 +117,6 @@ int run_terraform(char *const *argv)
 /* --- submitting
  * ------------------------------------------------------------------------------------ */
 
-/* Where terraform will run: -chdir resolved. Return: 0, or the exit code. */
-static int find_directories(const char *chdir_to, char **ret_cwd, char **ret_state)
-{
-	char path[PATH_MAX];
-
-	*ret_cwd = getcwd(NULL, 0);
-	if (!*ret_cwd) {
-		print_error("cannot tell the current directory: %s", strerror(errno));
-		return EXIT_BAD_STATE;
-	}
-	if (!realpath(chdir_to ? chdir_to : ".", path)) {
-		print_error("cannot enter %s: %s", chdir_to ? chdir_to : ".", strerror(errno));
-		return EXIT_BAD_STATE;
-	}
-	*ret_state = strdup(path);
-	return *ret_state ? 0 : EXIT_OURS;
-}
-
 static int say_and_free(char *error, int code)
 {
 	print_error("%s", error ? error : "out of memory");
@@ -174,10 +156,11 @@ static json_t *environment_json(void)
 	return list;
 }
 
-static json_t *submit_json(char *const *argv, const struct backend_source *source, const char *cwd,
+static json_t *submit_json(char *const *argv, const struct subject *subject,
 			   const struct run_options *options, bool has_stdin)
 {
 	AUTO_FREE char *self = own_path();
+	const struct backend_source *source = subject->source;
 	const mode_t mask = umask(0);
 	json_t *words = argv_json(argv);
 
@@ -185,12 +168,13 @@ static json_t *submit_json(char *const *argv, const struct backend_source *sourc
 	if (!words)
 		return NULL;
 	return json_pack(
-		"{s:i, s:o, s:s, s:s, s:s?, s:s, s:o, s:i, s:b, s:b, s:s?, s:s?, s:s?, s:s?, s:b}",
-		"protocol", WIRE_PROTOCOL, "argv", words, "directory", cwd, "state_directory",
-		source->directory, "backend", source->file, "workspace", source->workspace,
-		"environment", environment_json(), "umask", (int)mask, "attach", !options->detach,
-		"stdin", has_stdin, "client", self, "label", options->label, "reason",
-		options->reason, "priority", options->priority, "no_wait", options->no_wait);
+		"{s:i, s:o, s:s, s:s, s:s?, s:s, s:b, s:o, s:i, s:b, s:b, s:s?, s:s?, s:s?, s:s?, s:b}",
+		"protocol", WIRE_PROTOCOL, "argv", words, "directory", subject->cwd,
+		"state_directory", source->directory, "backend", source->file, "workspace",
+		source->workspace, "plan", subject->is_plan, "environment", environment_json(),
+		"umask", (int)mask, "attach", !options->detach, "stdin", has_stdin, "client", self,
+		"label", options->label, "reason", options->reason, "priority", options->priority,
+		"no_wait", options->no_wait);
 }
 
 /* terraform gets our own stdin, to read from when it likes; but not a terminal, which stays ours.
@@ -200,8 +184,7 @@ static bool gives_stdin(const struct run_options *options)
 	return !options->detach && !isatty(STDIN_FILENO);
 }
 
-static int send_submit(struct run *run, char *const *argv, const struct backend_source *source,
-		       const char *cwd)
+static int send_submit(struct run *run, char *const *argv, const struct subject *subject)
 {
 	const bool has_stdin = gives_stdin(run->options);
 	json_t *parameters, *call;
@@ -209,7 +192,7 @@ static int send_submit(struct run *run, char *const *argv, const struct backend_
 	size_t count = 0;
 	int r;
 
-	parameters = submit_json(argv, source, cwd, run->options, has_stdin);
+	parameters = submit_json(argv, subject, run->options, has_stdin);
 	if (!parameters)
 		return EXIT_USAGE;
 	call = varlink_call(WIRE_SUBMIT, parameters);
@@ -673,25 +656,20 @@ int run_queued(char *const *argv, const struct run_options *options)
 		.exit_from_runner = -1,
 		.waiting.is_quiet = options->quiet,
 	};
-	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
-	CLEANUP(backend_freep) struct backend *backend = NULL;
-	AUTO_FREE char *cwd = NULL;
-	AUTO_FREE char *state_directory = NULL;
+	CLEANUP(subject_clear) struct subject subject = { 0 };
 	struct tfargs args;
 	char *error = NULL;
 	int r;
 
 	if (tfargs_parse(&args, argv, environ, &error) < 0)
 		return say_and_free(error, EXIT_USAGE);
-	r = find_directories(args.chdir, &cwd, &state_directory);
-	if (r != 0)
-		return r;
-	r = backend_source_read(&source, state_directory, environ, &error);
+	r = subject_find(&subject, &args, &error);
 	if (r == -ENOENT && strcmp(args.subcommand, "init") == 0) {
 		free(error);
-		return run_terraform(argv); /* there is no state yet that could be migrated */
+		return run_terraform(
+			argv); /* at most a local state is migrated: terraform locks it */
 	}
-	if (r < 0 || backend_parse(&backend, source, environ, false, &error) < 0)
+	if (r < 0)
 		return say_and_free(error, EXIT_BAD_STATE);
 
 	r = rpc_connect(&run.link);
@@ -701,7 +679,7 @@ int run_queued(char *const *argv, const struct run_options *options)
 		run.signals = open_signals();
 	if (options->wait_timeout_usec > 0)
 		run.deadline_usec = now_usec() + options->wait_timeout_usec;
-	r = send_submit(&run, argv, source, cwd);
+	r = send_submit(&run, argv, &subject);
 	if (r != 0)
 		return r;
 	return options->detach ? wait_for_number(&run) : watch(&run);

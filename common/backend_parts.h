@@ -46,6 +46,13 @@ void backend_json_wipe(json_t *value);
 /* Wipe @value, which may be NULL, and give up our reference to it. */
 void backend_json_free(json_t *value);
 
+/*
+ * As backend_source_read(), but if @file is not NULL, it is the text, and nothing needs to be
+ * in @directory. @file is stolen, in any case.
+ */
+int backend_source_make(struct backend_source **ret, const char *directory, char *const *env,
+			char *file, char **ret_error);
+
 /* The state file of a local backend. Return: 0, -EBADMSG, -EINVAL, -ENOMEM. */
 int backend_parse_local(const struct backend_parse *parse, const json_t *config,
 			struct backend *backend);

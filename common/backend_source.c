@@ -264,7 +264,7 @@ static int read_workspace(const struct reader *reader, char *const *env, char **
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* All of @source but its directory, which is open as @dir_fd. */
+/* All of @source but its directory, which is open as @dir_fd, and a text that it has. */
 static int read_directory(struct backend_source *source, int dir_fd, char *const *env,
 			  char **ret_error)
 {
@@ -277,9 +277,12 @@ static int read_directory(struct backend_source *source, int dir_fd, char *const
 	};
 	int r;
 
-	r = read_data_file(&reader, "terraform.tfstate", (size_t)BACKEND_FILE_MAX, &source->file);
-	if (r < 0)
-		return r;
+	if (!source->file) {
+		r = read_data_file(&reader, "terraform.tfstate", (size_t)BACKEND_FILE_MAX,
+				   &source->file);
+		if (r < 0)
+			return r;
+	}
 	if (!source->file) {
 		r = scan_configuration(&reader);
 		if (r < 0)
@@ -288,8 +291,8 @@ static int read_directory(struct backend_source *source, int dir_fd, char *const
 	return read_workspace(&reader, env, &source->workspace);
 }
 
-int backend_source_read(struct backend_source **ret, const char *directory, char *const *env,
-			char **ret_error)
+int backend_source_make(struct backend_source **ret, const char *directory, char *const *env,
+			char *file, char **ret_error)
 {
 	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
 	AUTO_CLOSE int dir_fd = -1;
@@ -298,8 +301,11 @@ int backend_source_read(struct backend_source **ret, const char *directory, char
 	assert(ret && directory && ret_error);
 
 	source = calloc(1, sizeof(*source));
-	if (!source)
+	if (!source) {
+		secret_freep(&file);
 		return -ENOMEM;
+	}
+	source->file = file;
 
 	source->directory = realpath(directory, NULL);
 	if (source->directory)
@@ -318,6 +324,12 @@ int backend_source_read(struct backend_source **ret, const char *directory, char
 
 	*ret = TAKE_PTR(source);
 	return 0;
+}
+
+int backend_source_read(struct backend_source **ret, const char *directory, char *const *env,
+			char **ret_error)
+{
+	return backend_source_make(ret, directory, env, NULL, ret_error);
 }
 
 struct backend_source *backend_source_free(struct backend_source *source)

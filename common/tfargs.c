@@ -231,7 +231,7 @@ static int read_flags(struct flags *ret, char *const *words, size_t env_count, c
 
 /* What in TF_CLI_ARGS* would keep a -lock=false behind it from being seen as a flag? */
 static int check_env(const struct flags *flags, char *const *words, size_t env_count,
-		     char **ret_error)
+		     bool takes_plan, char **ret_error)
 {
 	for (size_t i = 0; i < env_count; i++) {
 		if (!words[i][0])
@@ -246,7 +246,7 @@ static int check_env(const struct flags *flags, char *const *words, size_t env_c
 			"the command line",
 			words[env_count - 1]);
 	}
-	if (flags->end < env_count) {
+	if (flags->end < env_count && !takes_plan) {
 		return explain(
 			ret_error, -EINVAL,
 			"TF_CLI_ARGS* holds \"%.64s\", behind which no flag counts: put it on "
@@ -258,7 +258,7 @@ static int check_env(const struct flags *flags, char *const *words, size_t env_c
 
 /* Turn the subcommand's row and its flags into what is promised in the header. */
 static void judge(struct tfargs *args, const struct tfargs_command *command,
-		  const struct flags *flags, char *const *env)
+		  const struct flags *flags, size_t env_count, char *const *env)
 {
 	bool is_input = flags->input && !flags->json;
 	bool is_on;
@@ -283,19 +283,31 @@ static void judge(struct tfargs *args, const struct tfargs_command *command,
 	args->why_child = command->why_child;
 	args->has_lock_timeout = command->has_lock_timeout;
 
-	/* An empty word is no plan: `apply "$PLAN"`. */
-	if (strcmp(command->name, "apply") == 0 && flags->positional && flags->positional[0]) {
-		args->class = TFARGS_CHILD_LOCKS;
-		args->plan_file = flags->positional;
-		args->why_child = "a saved plan names its own backend";
-	} else if (args->class == TFARGS_LOCKS && flags->names_state) {
+	if (args->class == TFARGS_LOCKS && flags->names_state) {
 		args->class = TFARGS_CHILD_LOCKS;
 		args->why_child = "-state names a state of its own";
+	} else if (args->class == TFARGS_LOCKS && flags->end < env_count) {
+		args->class = TFARGS_CHILD_LOCKS;
+		args->why_child = "TF_CLI_ARGS* names the plan, behind which no flag counts";
 	}
 	args->is_interactive =
 		command->asks_always ||
-		(!args->plan_file && ((command->asks_input && is_input) ||
-				      (command->asks_approval && !flags->auto_approve)));
+		(!args->plan_file[0] && ((command->asks_input && is_input) ||
+					 (command->asks_approval && !flags->auto_approve)));
+}
+
+/* An empty word is no plan: `apply "$PLAN"`. */
+static bool names_plan(const struct tfargs_command *command, const struct flags *flags)
+{
+	return strcmp(command->name, "apply") == 0 && flags->positional && flags->positional[0];
+}
+
+static int take_plan(struct tfargs *args, const char *path, char **ret_error)
+{
+	if (strlen(path) >= sizeof(args->plan_file))
+		return explain(ret_error, -EINVAL, "the plan file has too long a path");
+	memcpy(args->plan_file, path, strlen(path) + 1);
+	return 0;
 }
 
 /* The words as terraform will see them: those of TF_CLI_ARGS* right behind the subcommand. */
@@ -344,12 +356,14 @@ static int read_command_line(struct tfargs *args, const struct tfargs_command *c
 		return r;
 
 	if (command->class == TFARGS_LOCKS) {
-		r = check_env(&flags, words, env_count, ret_error);
+		r = check_env(&flags, words, env_count, names_plan(command, &flags), ret_error);
+		if (r >= 0 && names_plan(command, &flags))
+			r = take_plan(args, flags.positional, ret_error);
 		if (r < 0)
 			return r;
 	}
 
-	judge(args, command, &flags, env);
+	judge(args, command, &flags, env_count, env);
 	if (flags.end > env_count)
 		args->flags_end += flags.end - env_count;
 	if (flags.end < env_count || flags.swallows_ours)

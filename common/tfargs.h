@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,15 +25,15 @@ struct tfargs {
 	const char *operation; /* static: LockInfo's Operation, "OperationTypeApply", "state-mv"; ""
 				  if none */
 	const char *chdir;     /* lent from argv: DIR of -chdir=DIR, or NULL */
-	const char *plan_file; /* lent from argv: the positional of apply, or NULL */
 	const char *why_child; /* static: why TFARGS_CHILD_LOCKS, in words for the waiting line; or
 				  NULL */
 	size_t words_end;      /* index in argv just behind the subcommand's last word */
 	size_t flags_end; /* index in argv of the first positional or "--" behind it, or argv's end
 			   */
-	bool has_lock_timeout;   /* the subcommand knows -lock-timeout and honours it */
-	bool given_lock_timeout; /* the user gave one, in argv or in TF_CLI_ARGS* */
-	bool is_interactive;     /* queued, and may ask for approval or variables on stdin */
+	char plan_file[PATH_MAX]; /* the positional of apply, also one in TF_CLI_ARGS*; "": none */
+	bool has_lock_timeout;    /* the subcommand knows -lock-timeout and honours it */
+	bool given_lock_timeout;  /* the user gave one, in argv or in TF_CLI_ARGS* */
+	bool is_interactive;      /* queued, and may ask for approval or variables on stdin */
 };
 
 /*
@@ -44,10 +45,11 @@ struct tfargs {
  * terraform prints its help), -EINVAL for a line that terraform would refuse or
  * that cannot be run under our lock (two -chdir, -chdir after the subcommand,
  * other flags before it, a -lock or -lock-timeout with a bad value, a value
- * flag without its value, TF_CLI_ARGS* that cannot be split; for subcommands
- * that have -lock, init apart, also a positional argument, "--" or an empty word
- * in TF_CLI_ARGS*, and a last flag in there that would swallow our -lock=false),
- * -ENOMEM. *@ret_error as in backend.h, on failure only (-ENOMEM: not even then).
+ * flag without its value, a plan file with too long a path, TF_CLI_ARGS* that cannot
+ * be split; for subcommands that have -lock, init apart, also a positional argument
+ * or "--" in TF_CLI_ARGS*, unless it is or precedes the plan file of apply, which is
+ * TFARGS_CHILD_LOCKS then; an empty word in there, and a last flag that would swallow
+ * our -lock=false), -ENOMEM. *@ret_error as in backend.h, on failure only (-ENOMEM: not even then).
  */
 int tfargs_parse(struct tfargs *ret, char *const *argv, char *const *env, char **ret_error);
 

@@ -67,8 +67,8 @@ static const struct tfargs_command commands[] = {
  * The flags of queued subcommands that take the next word as their value, if
  * none comes with "=". None of them is a boolean in another queued subcommand.
  * One that is missing here makes its value look like a positional: `apply
- * -new plan` is then an apply of a saved plan, for which terraform locks, and
- * that is the harmless side to err on.
+ * -new plan` is then an apply of a saved plan, which is refused if it is none,
+ * and that is the harmless side to err on.
  */
 static const char *const value_flags[] = {
 	/* clang-format off */

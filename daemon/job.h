@@ -49,6 +49,7 @@ struct job {
 	const char *operation;  /* static */
 	const char *why_child;  /* static: why terraform locks for itself; NULL: tfqd does */
 	bool is_state_known; /* the state object is there, so terraform makes no lock of its own */
+	bool is_plan; /* the backend is the one that a saved plan names, not the directory's */
 	bool no_wait;
 	bool is_priority_asked; /* by the submitter, not by the configuration */
 	bool passes_hold;       /* it is what a held line waits for: terraform state push */

@@ -188,6 +188,10 @@ static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 	job->why_child = args->class == TFARGS_CHILD_LOCKS ? args->why_child : NULL;
 	if (args->class == TFARGS_CHILD_LOCKS && !job->why_child)
 		job->why_child = "this subcommand takes the lock itself";
+	if (job->is_plan && !args->plan_file[0])
+		return explain(ret_error, -EBADMSG, "plan is set, but argv names no plan file");
+	if (args->plan_file[0] && !job->is_plan && !job->why_child)
+		job->why_child = "tfq cannot tell which backend the saved plan names";
 
 	job->subcommand = args->subcommand;
 	r = hide_values(&shown, job->argv);
@@ -249,6 +253,8 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 	if (r >= 0)
 		r = take_text(&source->workspace, parameters, "workspace", BACKEND_WORKSPACE_MAX,
 			      true, ret_error);
+	if (r >= 0 && job->is_plan && !source->file)
+		r = explain(ret_error, -EBADMSG, "plan is set, but backend is missing");
 	if (r < 0)
 		return r;
 
@@ -329,6 +335,7 @@ static int take_parameters(struct job *job, const json_t *parameters, struct pee
 			       "umask is no number between 0 and 511 (octal 777)");
 	job->umask = (mode_t)json_integer_value(umask);
 	job->no_wait = json_is_true(json_object_get(parameters, "no_wait"));
+	job->is_plan = json_is_true(json_object_get(parameters, "plan"));
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "common/backend.h"
 #include "common/env.h"
 #include "common/explain.h"
+#include "common/plan/plan.h"
 #include "common/text.h"
 #include "common/tfargs.h"
 #include "common/which.h"
@@ -115,6 +116,7 @@ int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
 	if (r < 0)
 		return r;
 	spec->umask = (mode_t)json_integer_value(json_object_get(object, "umask"));
+	spec->is_plan = json_is_true(json_object_get(object, "plan"));
 	spec->hold_lock = json_is_true(json_object_get(object, "hold_lock"));
 	spec->has_stdin = json_is_true(json_object_get(object, "stdin"));
 	*ret = TAKE_PTR(spec);
@@ -191,19 +193,45 @@ int spec_command(const struct spec *spec, bool hold_lock, char **ret_program, ch
 	return 0;
 }
 
+/* From where the state was told when the job was queued. */
+static int read_source(struct backend_source **ret, const struct spec *spec, char *ret_plan_file,
+		       char **ret_error)
+{
+	struct tfargs args;
+	int r;
+
+	if (!spec->is_plan)
+		return backend_source_read(ret, spec->state_directory, spec->env, ret_error);
+	r = tfargs_parse(&args, spec->argv, spec->env, ret_error);
+	if (r < 0)
+		return r;
+	memcpy(ret_plan_file, args.plan_file, sizeof(args.plan_file));
+	return plan_source_read(ret, spec->state_directory, args.plan_file, spec->env, ret_error);
+}
+
 int spec_check_state(const struct spec *spec, char **ret_error)
 {
 	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
 	CLEANUP(backend_freep) struct backend *backend = NULL;
+	char plan_file[PATH_MAX] = "";
 	int r;
 
-	r = backend_source_read(&source, spec->state_directory, spec->env, ret_error);
+	r = read_source(&source, spec, plan_file, ret_error);
 	if (r >= 0)
 		r = backend_parse(&backend, source, spec->env, false, ret_error);
 	if (r < 0)
 		return SPEC_EXIT_FAILED;
 	if (strcmp(backend->identity, spec->identity) == 0)
 		return 0;
+	if (spec->is_plan) {
+		(void)explain(
+			ret_error, -ESTALE,
+			"the plan file %s was replaced, or another workspace selected, since "
+			"the job was queued: it is about another state now (%s); see which one "
+			"you mean, and queue it again",
+			plan_file, backend->name);
+		return SPEC_EXIT_FAILED;
+	}
 	(void)explain(ret_error, -ESTALE,
 		      "%s works on another state now (%s) than when the job was queued; "
 		      "select the workspace that you mean, and queue it again",

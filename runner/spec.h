@@ -19,6 +19,7 @@ struct spec {
 	char *directory, *state_directory, *identity, *lock_timeout, *binary, *client;
 	mode_t umask;
 	bool hold_lock;
+	bool is_plan; /* the state is the one that a saved plan names */
 	bool has_stdin;
 };
 
@@ -36,7 +37,7 @@ int spec_command(const struct spec *spec, bool hold_lock, char **ret_program, ch
 		 char **ret_error);
 
 /*
- * Does the directory still work on the state whose lock is held? Return: 0, or the exit
- * code, with a sentence in *@ret_error.
+ * Does the directory, or the saved plan, still work on the state whose lock is held?
+ * Return: 0, or the exit code, with a sentence in *@ret_error.
  */
 int spec_check_state(const struct spec *spec, char **ret_error);

@@ -136,7 +136,7 @@ def bad_lock_flags():
         work = world.directory(init="by hand")
         fake = world.fake_terraform('echo "$@"\n')
         for argv, env in ((["apply", "-lock=maybe"], {}), (["apply", "-lock-timeout=3"], {}),
-                          (["apply"], {"TF_CLI_ARGS": "plan.out"}), (["apply"], {"TF_CLI_ARGS_apply": "-- x"}),
+                          (["destroy"], {"TF_CLI_ARGS": "plan.out"}), (["plan"], {"TF_CLI_ARGS_plan": "-- x"}),
                           (["apply"], {"TF_CLI_ARGS": "'unbalanced"})):
             result = work.tfq(*argv, env=dict(fake, **env))
             same((result.code, result.out), (64, ""), f"exit code and output of {argv} with {env} ({result.err})")
@@ -359,6 +359,8 @@ def wrong_parameters():
                               ({"umask": 512}, bad), ({"umask": "18"}, bad), ({"workspace": 5}, bad),
                               ({"workspace": "x" * 200}, bad), ({"label": "x" * 600}, bad), ({"reason": []}, bad),
                               ({"priority": "urgent"}, bad), ({"backend": "{"}, "io.tfqd.BadState"),
+                              ({"plan": True}, bad), ({"plan": True, "argv": ["plan", "p"]}, bad),
+                              ({"plan": True, "argv": ["apply", "p"], "backend": ...}, bad),
                               ({"backend": 5}, bad), ({"backend": "x" * 300000}, bad),
                               ({"workspace": ".."}, "io.tfqd.BadState")):
             same(error_of(world, "io.tfqd.Submit", **submit_parameters(world, work, **changes)), want,

@@ -180,7 +180,7 @@ def many_states():
     with World(terraform=False) as world:
         env = world.fake_terraform('echo "start $3" >> runs; sleep 0.05; echo "end $3" >> runs\n')
         works = [world.directory(f"w{i}", key=f"{i}/terraform.tfstate", init="by hand") for i in range(6)]
-        programs = [work.spawn("apply", str(i), env=env) for i in range(10) for work in works]
+        programs = [work.spawn("apply", f"-target={i}", env=env) for i in range(10) for work in works]
         for program in programs:
             result = program.wait()
             same(result.code, 0, f"the exit code ({result.err})")

@@ -378,25 +378,6 @@ def local():
         same(world.jobs()[-1]["state"], f"local:{explicit.path}/other.tfstate", "the state")
 
 
-@case("a saved plan is applied under terraform's own lock, in its turn")
-def saved_plan():
-    with World() as world:
-        work = world.directory(command="sleep ${var.seconds}")
-        ran(work.tfq("plan", "-input=false", "-out=p", "-var=name=planned", "-var=seconds=1"))
-        plan = work.spawn("apply", "-input=false", "p")
-        work.wait_started("planned")
-        job = world.jobs()[-1]
-        check(job["lock"] != "tfqd", "tfqd took the lock of a saved plan")
-        behind = work.apply("behind")
-        same([plan.wait().code, behind.wait().code], [0, 0], f"the exit codes ({plan.err}{behind.err})")
-        same(work.order(), ["planned", "behind"], "the order")
-        work.check_no_overlap()
-        result = work.tfq("apply", "-input=false", "p")
-        same(result.code, 1, "the exit code of a stale plan")
-        contains(result.err, "Saved plan is stale")
-        world.wait_unlocked()
-
-
 @case("S3 without a lock is refused with the two lines that help, exit code 78; require_lock = no lets it run")
 def no_lock():
     with World(terraform=False) as world:

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zip.h>
 
 #include "common/backend.h"
 #include "common/cleanup.h"
@@ -91,7 +92,7 @@ START_TEST(order_is_read)
 	ck_assert_str_eq(spec->directory, dir);
 	ck_assert_str_eq(spec->lock_timeout, "10m");
 	ck_assert_uint_eq(spec->umask, 022);
-	ck_assert(spec->hold_lock && spec->has_stdin);
+	ck_assert(spec->hold_lock && spec->has_stdin && !spec->is_plan);
 	ck_assert_ptr_null(spec_free(spec));
 	ck_assert_ptr_null(spec_free(NULL));
 }
@@ -214,6 +215,60 @@ START_TEST(state_must_be_the_one_that_was_queued)
 }
 END_TEST
 
+/* A plan that names a local backend whose state is @path. */
+static void make_plan(const char *file, const char *path)
+{
+	const unsigned char len = (unsigned char)strlen(path);
+	zip_t *zip = zip_open(file, ZIP_CREATE | ZIP_TRUNCATE, NULL);
+	AUTO_FREE char *plan = NULL;
+	zip_source_t *source;
+	int size;
+
+	ck_assert_ptr_nonnull(zip);
+	ck_assert_uint_lt(len, 32);
+	size = asprintf(&plan, "\x08\x03\x6a%c\x0a\x05local\x12%c\x0a%c\x81\xa4path%c%s", len + 18,
+			len + 9, len + 7, 0xa0 | len, path);
+	ck_assert_int_gt(size, 0);
+	source = zip_source_buffer(zip, plan, (zip_uint64_t)size, 0);
+	ck_assert_int_ge(zip_file_add(zip, "tfplan", source, 0), 0);
+	ck_assert_int_eq(zip_close(zip), 0);
+}
+
+START_TEST(plan_must_name_the_state_that_was_queued)
+{
+	AUTO_FREE char *identity = NULL, *error = NULL;
+	struct spec *spec = NULL;
+	json_t *order = make_order();
+
+	ck_assert_int_eq(json_object_set_new(order, "plan", json_true()), 0);
+	ck_assert_int_eq(spec_parse(&spec, order, 1), 0);
+	json_decref(order);
+	ck_assert_int_gt(asprintf(&identity, "local|%s/a.tfstate", dir), 0);
+	replace(&spec->identity, identity);
+	replace(&spec->argv[1], "p");
+
+	make_plan("p", "a.tfstate");
+	ck_assert_int_eq(spec_check_state(spec, &error), 0);
+
+	make_plan("p", "b.tfstate");
+	ck_assert_int_eq(spec_check_state(spec, &error), SPEC_EXIT_FAILED);
+	ck_assert_msg(strstr(error, "the plan file p was replaced"), "%s", error);
+	ck_assert_msg(strstr(error, "b.tfstate"), "%s", error);
+	free(TAKE_PTR(error));
+
+	ck_assert_int_eq(unlink("p"), 0);
+	ck_assert_int_eq(spec_check_state(spec, &error), SPEC_EXIT_FAILED);
+	ck_assert_msg(strstr(error, "no such plan file"), "%s", error);
+	free(TAKE_PTR(error));
+
+	make_file("p", 0644, "{\"remote_plan_format\":1}");
+	ck_assert_int_eq(spec_check_state(spec, &error), SPEC_EXIT_FAILED);
+	ck_assert_msg(strstr(error, "HCP Terraform"), "%s", error);
+	ck_assert_int_eq(unlink("p"), 0);
+	spec_free(spec);
+}
+END_TEST
+
 START_TEST(folder_that_is_gone_is_told)
 {
 	struct spec *spec = make_spec();
@@ -236,6 +291,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, command_line_is_terraforms, 0, 2);
 	tcase_add_loop_test(tcase, program_that_cannot_be_run_is_told, 0, 4);
 	tcase_add_test(tcase, state_must_be_the_one_that_was_queued);
+	tcase_add_test(tcase, plan_must_name_the_state_that_was_queued);
 	tcase_add_test(tcase, folder_that_is_gone_is_told);
 }
 

@@ -67,7 +67,7 @@ static const struct { /* NOLINT(clang-analyzer-optin.performance.Padding): in re
 	{ "plan|-destroy|-out|f", TFARGS_LOCKS, "plan", "OperationTypePlan", true },
 	{ "apply", TFARGS_LOCKS, "apply", "OperationTypeApply", true },
 	{ "apply|-refresh-only", TFARGS_LOCKS, "apply", "OperationTypeApply", true },
-	{ "apply|plan.out", TFARGS_CHILD_LOCKS, "apply", "OperationTypeApply", true },
+	{ "apply|plan.out", TFARGS_LOCKS, "apply", "OperationTypeApply", true },
 	{ "destroy", TFARGS_LOCKS, "destroy", "OperationTypeApply", true },
 	{ "refresh", TFARGS_LOCKS, "refresh", "OperationTypeRefresh", true },
 	{ "import|a.b|id", TFARGS_LOCKS, "import", "OperationTypeInvalid", true },
@@ -154,7 +154,7 @@ static const struct { /* NOLINT(clang-analyzer-optin.performance.Padding): in re
 	{ "apply|plan|--version", TFARGS_READER, "apply", "", false },
 	{ "state|rm|a|-help", TFARGS_READER, "state rm", "", false },
 	{ "apply|-var|-help", TFARGS_READER, "apply", "", false },
-	{ "apply|--|-help", TFARGS_CHILD_LOCKS, "apply", "OperationTypeApply", true },
+	{ "apply|--|-help", TFARGS_LOCKS, "apply", "OperationTypeApply", true },
 	{ "apply|--|-v", TFARGS_READER, "apply", "", false },
 	{ "workspace|new|-help", TFARGS_READER, "workspace new", "", false },
 
@@ -229,14 +229,66 @@ START_TEST(plan_file_is_the_first_positional)
 	char *error = NULL;
 
 	ck_assert_int_eq(tfargs_parse(&args, argv, env, &error), 0);
-	ck_assert_msg(plans[_i].plan_file
-			      ? args.plan_file && strcmp(args.plan_file, plans[_i].plan_file) == 0
-			      : !args.plan_file,
-		      "%s: %s", plans[_i].line, args.plan_file ? args.plan_file : "NULL");
-	ck_assert_int_eq(args.class, plans[_i].plan_file ? TFARGS_CHILD_LOCKS : TFARGS_LOCKS);
-	if (args.plan_file)
-		ck_assert_str_eq(args.why_child, "a saved plan names its own backend");
+	ck_assert_str_eq(args.plan_file, plans[_i].plan_file ? plans[_i].plan_file : "");
+	ck_assert_int_eq(args.class, TFARGS_LOCKS);
 	tfargs_strv_free(argv);
+}
+END_TEST
+
+static const struct {
+	const char *line;
+	const char *env;
+	const char *plan_file;
+	const char *why_child; /* a part of it */
+} child_plans[] = {
+	{ "apply", "TF_CLI_ARGS_apply=plan.out", "plan.out", "TF_CLI_ARGS*" },
+	{ "apply|-input=false", "TF_CLI_ARGS_apply=-no-color 'a plan'", "a plan", "TF_CLI_ARGS*" },
+	{ "apply|q", "TF_CLI_ARGS=p", "p", "TF_CLI_ARGS*" },
+	{ "apply|p", "TF_CLI_ARGS=--", "p", "TF_CLI_ARGS*" },
+	{ "apply|-state=x|p", NULL, "p", "-state" },
+	{ "apply", "TF_CLI_ARGS=-state=x p", "p", "-state" },
+};
+
+START_TEST(plan_may_be_one_that_terraform_must_lock)
+{
+	AUTO_FREE char *copy = child_plans[_i].env ? strdup(child_plans[_i].env) : NULL;
+	char *env[] = { copy, NULL };
+	char **argv = split(child_plans[_i].line);
+	struct tfargs args;
+	char **line = NULL;
+	char *error = NULL;
+
+	ck_assert_int_eq(tfargs_parse(&args, argv, env, &error), 0);
+	ck_assert_str_eq(args.plan_file, child_plans[_i].plan_file);
+	ck_assert_int_eq(args.class, TFARGS_CHILD_LOCKS);
+	ck_assert_msg(strstr(args.why_child, child_plans[_i].why_child), "%s", args.why_child);
+	ck_assert(!args.is_interactive);
+
+	/* Behind a plan of TF_CLI_ARGS* ours would be one word too many. */
+	ck_assert_int_eq(args.has_lock_timeout, !copy);
+	ck_assert_int_eq(tfargs_build(&line, &args, argv, false, "1h"), 0);
+	ck_assert_int_eq(strcmp(line[1] ? line[1] : "", "-lock-timeout=1h") == 0, !copy);
+	tfargs_strv_free(line);
+	tfargs_strv_free(argv);
+}
+END_TEST
+
+START_TEST(plan_with_too_long_a_path_is_refused)
+{
+	static char *env[] = { NULL };
+	char path[PATH_MAX + 1];
+	char word[] = "apply";
+	char *argv[] = { word, path, NULL };
+	AUTO_FREE char *error = NULL;
+	struct tfargs args;
+
+	memset(path, 'p', sizeof(path));
+	path[PATH_MAX] = '\0';
+	ck_assert_int_eq(tfargs_parse(&args, argv, env, &error), -EINVAL);
+	ck_assert_msg(strstr(error, "too long a path"), "%s", error);
+	path[PATH_MAX - 1] = '\0';
+	ck_assert_int_eq(tfargs_parse(&args, argv, env, &error), 0);
+	ck_assert_str_eq(args.plan_file, path);
 }
 END_TEST
 
@@ -359,8 +411,11 @@ static const struct {
 
 	{ "positional in TF_CLI_ARGS", "plan", { "TF_CLI_ARGS=x" }, "TF_CLI_ARGS" },
 	{ "positional in TF_CLI_ARGS_plan", "plan", { "TF_CLI_ARGS_plan=-input=false x" }, "\"x\"" },
-	{ "plan file in TF_CLI_ARGS_apply", "apply", { "TF_CLI_ARGS_apply=plan.out" }, "plan.out" },
-	{ "plan file behind a -- in TF_CLI_ARGS", "apply|p", { "TF_CLI_ARGS=--" }, "\"--\"" },
+	{ "empty plan file in TF_CLI_ARGS_apply", "apply", { "TF_CLI_ARGS_apply=''" }, "empty" },
+	{ "-- without a plan file in TF_CLI_ARGS", "apply", { "TF_CLI_ARGS=--" }, "\"--\"" },
+	{ "-- before an empty plan file", "apply|", { "TF_CLI_ARGS=--" }, "\"--\"" },
+	{ "plan file in TF_CLI_ARGS_destroy", "destroy", { "TF_CLI_ARGS_destroy=p" }, "\"p\"" },
+	{ "plan file behind a flag that takes it", "apply|p", { "TF_CLI_ARGS=-var" }, "lacks its value" },
 	{ "-- in TF_CLI_ARGS", "plan", { "TF_CLI_ARGS=--" }, "\"--\"" },
 	{ "empty word in TF_CLI_ARGS", "plan", { "TF_CLI_ARGS=-input=false ''" }, "empty" },
 	{ "value missing in TF_CLI_ARGS", "apply", { "TF_CLI_ARGS=-var" }, "needs a value" },
@@ -427,7 +482,7 @@ START_TEST(environment_counts_for_the_class)
 		{ "init|-migrate-state=false", "TF_CLI_ARGS_init=-migrate-state", TFARGS_READER },
 		{ "apply", "TF_CLI_ARGS=-help", TFARGS_READER },
 		{ "apply", "TF_CLI_ARGS=-v", TFARGS_READER },
-		{ "apply|p", "TF_CLI_ARGS=-input=false", TFARGS_CHILD_LOCKS },
+		{ "apply|p", "TF_CLI_ARGS=-input=false", TFARGS_LOCKS },
 		{ "state|mv|a|b", "TF_CLI_ARGS_state_mv=-state=f", TFARGS_CHILD_LOCKS },
 	};
 
@@ -470,6 +525,8 @@ static const struct {
 	{ "behind a positional it stays", "state|rm|-lock|a|-lock=false|-lock-timeout|3s", NULL, true,
 	  "state|rm|-lock=false|a|-lock=false|-lock-timeout|3s" },
 	{ "behind -- it stays", "state|rm|-lock|--|-lock", NULL, true, "state|rm|-lock=false|--|-lock" },
+	{ "before a plan", "apply|-lock=true|-json|p", NULL, true, "apply|-lock=false|-json|p" },
+	{ "behind a plan it stays", "apply|p|-lock", NULL, true, "apply|-lock=false|p|-lock" },
 	{ "empty words stay", "import||-lock", NULL, true, "import|-lock=false||-lock" },
 	{ "the environment's stay there", "apply", "TF_CLI_ARGS=-lock=true", true, "apply|-lock=false" },
 
@@ -521,8 +578,8 @@ END_TEST
 START_TEST(no_lock_is_held_for_what_locks_itself)
 {
 	static char *env[] = { NULL };
-	static const char *const cases[] = { "apply|p", "console", "output", "init|-force-copy",
-					     "aply" };
+	static const char *const cases[] = { "apply|-state=s|p", "console", "output",
+					     "init|-force-copy", "aply" };
 
 	for (int i = 0; i < COUNT(cases); i++) {
 		char **argv = split(cases[i]);
@@ -614,6 +671,8 @@ static void add_tests(TCase *tcase)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, line_has_its_class, 0, COUNT(classes));
 	tcase_add_loop_test(tcase, plan_file_is_the_first_positional, 0, COUNT(plans));
+	tcase_add_loop_test(tcase, plan_may_be_one_that_terraform_must_lock, 0, COUNT(child_plans));
+	tcase_add_test(tcase, plan_with_too_long_a_path_is_refused);
 	tcase_add_loop_test(tcase, questions_are_foreseen, 0, COUNT(interactive));
 	tcase_add_test(tcase, chdir_stands_before_the_subcommand);
 	tcase_add_loop_test(tcase, bad_line_is_refused, 0, COUNT(refused));
