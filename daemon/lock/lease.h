@@ -83,6 +83,7 @@ struct lease_answer {
 					none */
 	char nonce[LEASE_NONCE_LEN]; /* READ done: ours or another tfqd's; "" for any other lock */
 	char id[LEASE_ID_MAX];       /* READ done: the lock's ID, "" if unreadable */
+	uint64_t lease_usec;         /* READ done: another's lease; 0: not to be taken over */
 };
 
 /* What happened, as a set. */
