@@ -13,19 +13,27 @@
 #include <string.h>
 
 #include "common/text.h"
+#include "daemon/lock/probe.h"
 #include "daemon/lock/s3_bucket.h"
 
 struct lock_s3 {
 	struct lock_store store; /* first */
 	struct s3_bucket *bucket;
 	struct aws_transfer *transfer;
-	char *key; /* of the lock object */
+	char *key; /* of the state */
 	char *lock_path, *state_path;
+	struct probe_traits traits;
 
 	enum lease_op op; /* under way */
 	lock_store_done_fn done;
 	lock_store_exists_fn exists_done;
+	lock_store_probe_fn probe_done;
 	void *userdata;
+
+	sd_event *event;
+	struct lock_probes *probes; /* NULL until one of our own is needed */
+	bool has_own_probes;
+	struct lock_probe *probe;
 };
 
 /* --- what came back ------------------------------------------------------------------------- */
@@ -138,7 +146,7 @@ static void take_unreadable(struct lease_answer *answer, struct lockinfo_seen *s
 		    text, LOCK_ERROR_MAX,
 		    "what stands where the lock belongs %s, so neither tfqd nor terraform "
 		    "force-unlock can tell whose it is; once you know that nobody needs it, remove "
-		    "it: aws s3 rm 's3://%s/%s'",
+		    "it: aws s3 rm 's3://%s/%s" LOCK_S3_SUFFIX "'",
 		    lockinfo_strerror(error), s3->bucket->bucket, s3->key) >= LOCK_ERROR_MAX)
 		memcpy(text + LOCK_ERROR_MAX - 4, "...", 4);
 }
@@ -202,12 +210,15 @@ static void on_exists(const struct aws_answer *got, void *userdata)
 /* --- the store's operations ------------------------------------------------------------------ */
 
 /* Some stores compare an ETag without its quotes, and so refuse it with them. */
-static const char *condition(char *buf, const struct lease_request *request)
+static const char *condition(char *buf, const struct lock_s3 *s3,
+			     const struct lease_request *request)
 {
 	const size_t len = strlen(request->etag);
+	/* The machine asks for the other form than what did not do. */
+	const bool is_unquoted = request->etag_unquoted != s3->traits.etag_unquoted;
 
 	memcpy(buf, request->etag, len + 1);
-	if (request->etag_unquoted && len > 2 && buf[0] == '"' && buf[len - 1] == '"') {
+	if (is_unquoted && len > 2 && buf[0] == '"' && buf[len - 1] == '"') {
 		buf[len - 1] = '\0';
 		return buf + 1;
 	}
@@ -231,7 +242,11 @@ static int s3_send(struct lock_store *store, const struct lease_request *request
 	case LEASE_READ: what.method = "GET"; break;
 	case LEASE_REMOVE:
 		what.method = "DELETE";
-		what.if_match = condition(etag, request);
+		if (s3->traits.delete != PROBE_DELETE_REFUSES)
+			what.if_match = condition(etag, s3, request);
+		/* Where the condition may be ignored, libcurl must not send it again by itself:
+		 * the object that was compared may be another by then. */
+		what.fresh = s3->traits.delete != PROBE_DELETE_CONDITIONAL;
 		break;
 	case LEASE_CREATE:
 	case LEASE_SWAP:
@@ -243,7 +258,7 @@ static int s3_send(struct lock_store *store, const struct lease_request *request
 		if (request->op == LEASE_CREATE)
 			what.if_none_match = "*";
 		else
-			what.if_match = condition(etag, request);
+			what.if_match = condition(etag, s3, request);
 		break;
 	case LEASE_NONE: return -EINVAL;
 	}
@@ -262,11 +277,41 @@ static int s3_exists(struct lock_store *store, lock_store_exists_fn done, void *
 			      on_exists, s3);
 }
 
+static void on_probe(const struct probe_traits *traits, const char *error, void *userdata)
+{
+	struct lock_s3 *s3 = userdata;
+
+	s3->probe = NULL;
+	if (traits)
+		s3->traits = *traits;
+	s3->probe_done(traits != NULL, error, s3->userdata);
+}
+
+static int s3_probe(struct lock_store *store, lock_store_probe_fn done, void *userdata)
+{
+	struct lock_s3 *s3 = (struct lock_s3 *)store;
+	int r;
+
+	if (endpoint_is_aws(s3->bucket->at->host))
+		return 1;
+	if (!s3->probes) {
+		r = lock_probes_new(&s3->probes, s3->event);
+		if (r < 0)
+			return r;
+		s3->has_own_probes = true;
+	}
+	s3->probe_done = done;
+	s3->userdata = userdata;
+	return lock_probe_start(&s3->probe, &s3->traits, s3->probes, s3->bucket, s3->key, on_probe,
+				s3);
+}
+
 static void s3_cancel(struct lock_store *store)
 {
 	struct lock_s3 *s3 = (struct lock_s3 *)store;
 
 	s3->transfer = aws_cancel(s3->transfer);
+	s3->probe = lock_probe_cancel(s3->probe);
 }
 
 static struct lock_store *s3_free(struct lock_store *store)
@@ -274,6 +319,8 @@ static struct lock_store *s3_free(struct lock_store *store)
 	struct lock_s3 *s3 = (struct lock_s3 *)store;
 
 	s3_cancel(store);
+	if (s3->has_own_probes)
+		lock_probes_free(s3->probes);
 	s3_bucket_unref(s3->bucket);
 	free(s3->key);
 	free(s3->lock_path);
@@ -285,6 +332,7 @@ static struct lock_store *s3_free(struct lock_store *store)
 static const struct lock_store_ops s3_ops = {
 	.send = s3_send,
 	.exists = s3_exists,
+	.probe = s3_probe,
 	.cancel = s3_cancel,
 	.free = s3_free,
 };
@@ -295,6 +343,7 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 		const struct lock_store_config *config, char **ret_error)
 {
 	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
+	AUTO_FREE char *lock_key = NULL;
 	struct lock_s3 *s3;
 	int r;
 
@@ -303,14 +352,21 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 		return -ENOMEM;
 	s3->store.ops = &s3_ops;
 	store = &s3->store;
+	s3->event = http_event(http);
+	s3->probes = config->probes;
 	r = s3_bucket_new(&s3->bucket, http, backend, config, ret_error);
 	if (r < 0)
 		return r;
-	if (asprintf(&s3->key, "%s" LOCK_S3_SUFFIX, backend->key) < 0) {
-		s3->key = NULL;
+	if (endpoint_is_aws(s3->bucket->at->host))
+		s3->traits.delete = PROBE_DELETE_CONDITIONAL;
+	if (asprintf(&lock_key, "%s" LOCK_S3_SUFFIX, backend->key) < 0) {
+		lock_key = NULL;
 		return -ENOMEM;
 	}
-	r = s3_bucket_path(&s3->lock_path, s3->bucket, s3->key);
+	r = text_replace(&s3->key, backend->key);
+	if (r < 0)
+		return r;
+	r = s3_bucket_path(&s3->lock_path, s3->bucket, lock_key);
 	if (r < 0)
 		return r;
 	r = s3_bucket_path(&s3->state_path, s3->bucket, backend->key);

@@ -152,7 +152,8 @@ static int resolve(struct s3_bucket *bucket, struct http *http, const struct bac
 	r = endpoint_resolve_s3(&bucket->at, &where, "", ret_error);
 	if (r < 0)
 		return r;
-	if (asprintf(&bucket->name, "%s%s", bucket->at->origin, bucket->at->path) < 0) {
+	if (asprintf(&bucket->name, "%s%.*s", bucket->at->origin, (int)strlen(bucket->at->path) - 1,
+		     bucket->at->path) < 0) {
 		bucket->name = NULL;
 		return -ENOMEM;
 	}

@@ -15,7 +15,7 @@ struct s3_bucket {
 	unsigned refs;
 	struct aws_client *client;
 	struct endpoint *at; /* path: what all keys stand behind */
-	char *name;          /* "https://host/path" of that, for people and as a key */
+	char *name; /* "https://host/bucket", for people, and what is known is known of that */
 	char *bucket;
 	char *acl, *kms_key_id, *sse_customer_key;
 	char sse_customer_md5[25];

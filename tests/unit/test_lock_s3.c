@@ -185,6 +185,27 @@ START_TEST(request_carries_its_condition_and_is_signed)
 }
 END_TEST
 
+/* A DELETE that may be carried out unconditionally is not to be sent twice by libcurl. */
+START_TEST(delete_goes_out_afresh_unless_its_condition_is_known_to_hold)
+{
+	struct backend backend = plain();
+	struct lock_store *store;
+
+	backend.endpoint_s3 = _i == 1 ? word_endpoint : NULL;
+	store = make_store(&backend, &config);
+	for (enum lease_op op = LEASE_READ; op <= LEASE_REMOVE; op++) {
+		send_op(store, op, "\"e1\"", false);
+		ck_assert_int_eq(sent.fresh, _i == 1 && op == LEASE_REMOVE);
+		store->ops->cancel(store);
+	}
+	if (_i == 0) { /* AWS needs no probing */
+		ck_assert_int_eq(store->ops->probe(store, NULL, NULL), 1);
+		ck_assert_uint_eq(open_count(), 0);
+	}
+	store->ops->free(store);
+}
+END_TEST
+
 START_TEST(encryption_is_as_the_states)
 {
 	static const char *const prefix = "x-amz-server-side-encryption";
@@ -535,6 +556,8 @@ static void add_tests(TCase *tcase)
 {
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, request_carries_its_condition_and_is_signed, 0, REQUEST_COUNT);
+	tcase_add_loop_test(tcase, delete_goes_out_afresh_unless_its_condition_is_known_to_hold, 0,
+			    2);
 	tcase_add_loop_test(tcase, encryption_is_as_the_states, 0, 3);
 	tcase_add_test(tcase, backends_wishes_are_carried_out);
 	tcase_add_loop_test(tcase, customer_key_that_is_none_is_refused, 0,

@@ -12,6 +12,7 @@
 #include "common/parse.h"
 #include "daemon/lock/lock_dynamodb.h"
 #include "daemon/lock/lock_s3.h"
+#include "daemon/lock/probe.h"
 #include "tests/unit/unit.h"
 
 #define BOUND_USEC (20 * USEC_PER_SEC) /* what hangs is broken */
@@ -22,7 +23,7 @@ static pid_t server;
 static int server_stdin = -1;
 static char url[64];
 
-static void start_server(void)
+static void start_server_with(const char *option)
 {
 	int in[2], out[2];
 	char line[16] = "";
@@ -38,7 +39,7 @@ static void start_server(void)
 		(void)close(in[1]);
 		(void)close(out[0]);
 		(void)execlp("python3", "python3", "tests/support/s3server.py",
-			     "--until-stdin-closes", (char *)NULL);
+			     "--until-stdin-closes", option, (char *)NULL);
 		_exit(127);
 	}
 	(void)close(in[0]);
@@ -49,6 +50,11 @@ static void start_server(void)
 	ck_assert_ptr_nonnull(fgets(line, sizeof(line), stream));
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", atoi(line)); // NOLINT(cert-err34-c)
 	(void)fclose(stream);
+}
+
+static void start_server(void)
+{
+	start_server_with(NULL);
 }
 
 static void stop_server(void)
@@ -326,8 +332,220 @@ START_TEST(table_that_is_not_there_is_named)
 }
 END_TEST
 
+/* --- the probe ------------------------------------------------------------------------------- */
+
+static bool is_usable;
+static unsigned told, told_usable;
+
+static void on_probed(bool usable, const char *error, void *userdata)
+{
+	(void)userdata;
+	is_usable = usable;
+	told++;
+	told_usable += usable;
+	(void)snprintf(why, sizeof(why), "%s", error ? error : "");
+	is_done = true;
+}
+
+static int probe(struct lock_store *store)
+{
+	const int r = store->ops->probe(store, on_probed, NULL);
+
+	if (r == 0)
+		await();
+	return r;
+}
+
+static void quirk(const char *name)
+{
+	char body[64];
+
+	(void)snprintf(body, sizeof(body), "{\"%s\": %s}", name,
+		       strcmp(name, "racy") == 0 ? "30" : "true");
+	(void)control("POST", "quirks", body);
+}
+
+static const struct {
+	const char *quirk;
+	const char *fault; /* in the sentence; NULL: usable */
+} quirks[] = {
+	{ "ignore_if_none_match", "ignores If-None-Match" },
+	{ "ignore_if_match", "ignores If-Match" },
+	{ "racy", "at the same moment" },
+	{ "unquoted_etag_only", NULL },
+	{ "no_conditional_delete", NULL },
+	{ "conflict_409", NULL },
+	{ "resurrects", NULL },
+	{ "absent_412", NULL },
+	{ "absent_delete_204", NULL },
+	{ "bare_errors", NULL },
+};
+#define QUIRK_COUNT ((int)(sizeof(quirks) / sizeof(quirks[0])))
+
+START_TEST(store_that_lies_is_found_out)
+{
+	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
+	CLEANUP(lock_store_freep) struct lock_store *store = NULL, *second = NULL;
+	char named[128];
+
+	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
+	config.probes = probes;
+	store = make_store(true);
+	quirk(quirks[_i].quirk);
+	ck_assert_int_eq(probe(store), 0);
+	ck_assert_msg(is_usable == !quirks[_i].fault, "%s", why);
+	/* Nothing is left behind. */
+	ck_assert_msg(!strstr(control("GET", "objects", NULL), "tfq-probe"), "%s", control_body);
+	second = make_store(true);
+	if (!quirks[_i].fault) {
+		ck_assert_str_eq(why, "");
+		(void)control("DELETE", "log", NULL);
+		ck_assert_int_eq(probe(second), 1); /* remembered */
+		ck_assert_ptr_null(strstr(control("GET", "log", NULL), "tfq-probe"));
+		return;
+	}
+	(void)snprintf(named, sizeof(named), "the store at %s/tfbucket ", url);
+	ck_assert_msg(strstr(why, named) && strstr(why, quirks[_i].fault) &&
+			      strstr(why, "so there is no lock in it"),
+		      "%s", why);
+	(void)control("DELETE", "log", NULL);
+	ck_assert_int_eq(probe(second), 0); /* told again, not tried again */
+	ck_assert(!is_usable);
+	ck_assert_ptr_null(strstr(control("GET", "log", NULL), "tfq-probe"));
+}
+END_TEST
+
+START_TEST(versioned_bucket_must_take_a_lock_again)
+{
+	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
+	const pid_t shared = server;
+	const int shared_stdin = server_stdin;
+
+	start_server_with("--versioned");
+	store = make_store(true);
+	if (_i == 1)
+		quirk("marker_412");
+	ck_assert_int_eq(probe(store), 0);
+	ck_assert_int_eq(is_usable, _i == 0);
+	ck_assert_msg(_i == 0 || strstr(why, "that was deleted (in a versioned bucket)"), "%s",
+		      why);
+	stop_server();
+	server = shared;
+	server_stdin = shared_stdin;
+}
+END_TEST
+
+START_TEST(traits_that_were_learnt_are_used)
+{
+	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
+	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
+
+	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
+	config.probes = probes;
+	store = make_store(true);
+	quirk("unquoted_etag_only");
+	ck_assert_int_eq(probe(store), 0);
+	ck_assert_int_eq(ask(store, LEASE_CREATE, "", NONCE("01")), LEASE_R_DONE);
+	ck_assert_int_eq(ask(store, LEASE_SWAP, answered.etag, NONCE("02")), LEASE_R_DONE);
+	ck_assert_int_eq(ask(store, LEASE_REMOVE, answered.etag, NULL), LEASE_R_DONE);
+}
+END_TEST
+
+START_TEST(one_probe_answers_all_who_ask)
+{
+	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
+	struct lock_store *stores[4];
+	const char *at;
+	unsigned creations = 0;
+
+	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
+	config.probes = probes;
+	for (size_t i = 0; i < 4; i++) {
+		stores[i] = make_store(true);
+		ck_assert_int_eq(stores[i]->ops->probe(stores[i], on_probed, NULL), 0);
+	}
+	/* The first one loses interest while its keys are at work. */
+	if (_i == 1) {
+		ck_assert_int_gt(sd_event_run(event, BOUND_USEC), 0);
+		ck_assert_int_gt(sd_event_run(event, BOUND_USEC), 0);
+		stores[0] = lock_store_free(stores[0]);
+	}
+	told = 0;
+	while (told < (_i == 1 ? 3 : 4))
+		ck_assert_int_gt(sd_event_run(event, BOUND_USEC), 0);
+	is_done = false;
+	ck_assert_uint_eq(told_usable, told);
+	for (at = control("GET", "log", NULL); (at = strstr(at, "\"if-none-match\"")); at++)
+		creations++;
+	ck_assert_uint_eq(creations, 3 + PROBE_RACERS);
+	for (size_t i = 0; i < 4; i++)
+		lock_store_free(stores[i]);
+}
+END_TEST
+
+START_TEST(probe_that_fails_is_tried_again)
+{
+	CLEANUP(lock_store_freep) struct lock_store *store = make_store(true);
+
+	(void)control(
+		"POST", "fault",
+		_i == 0 ? "[{\"do\":\"error-after\",\"status\":500,\"count\":2,\"skip\":3}]"
+			: "[{\"do\":\"error\",\"method\":\"PUT\",\"status\":503,\"skip\":6}]");
+	ck_assert_int_eq(probe(store), 0); /* no memory either */
+	ck_assert_msg(is_usable, "%s", why);
+	ck_assert_msg(!strstr(control("GET", "objects", NULL), "tfq-probe"), "%s", control_body);
+}
+END_TEST
+
+START_TEST(right_that_lacks_is_named)
+{
+	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
+	CLEANUP(lock_store_freep) struct lock_store *denied = NULL, *store = NULL;
+
+	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
+	config.probes = probes;
+	set_key("denied", "deniedsecret", NULL);
+	denied = make_store(true);
+	set_key("testkey", "testsecret", NULL);
+	store = make_store(true);
+	/* One who may not, and one who may, wait for the same probe. */
+	ck_assert_int_eq(denied->ops->probe(denied, on_probed, NULL), 0);
+	ck_assert_int_eq(store->ops->probe(store, on_probed, NULL), 0);
+	await();
+	ck_assert(!is_usable);
+	ck_assert_msg(strstr(why, "lack the right s3:PutObject on app/env:/t.tfstate.tfq-probe-*"),
+		      "%s", why);
+	await();
+	ck_assert_msg(is_usable, "%s", why);
+}
+END_TEST
+
+START_TEST(store_that_is_not_there_is_no_liar)
+{
+	static char nowhere[] = "http://127.0.0.1:1", nobody[] = "nosuchbucket";
+	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
+
+	if (_i == 0)
+		backend.endpoint_s3 = nowhere;
+	else
+		backend.bucket = nobody;
+	store = make_store(true);
+	ck_assert_int_eq(probe(store), 0);
+	ck_assert(!is_usable);
+	ck_assert_msg(strstr(why, "cannot try out") && strstr(why, _i ? "NoSuchBucket" : ":1"),
+		      "%s", why);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_loop_test(tcase, store_that_lies_is_found_out, 0, QUIRK_COUNT);
+	tcase_add_loop_test(tcase, versioned_bucket_must_take_a_lock_again, 0, 2);
+	tcase_add_test(tcase, traits_that_were_learnt_are_used);
+	tcase_add_loop_test(tcase, one_probe_answers_all_who_ask, 0, 2);
+	tcase_add_loop_test(tcase, probe_that_fails_is_tried_again, 0, 2);
+	tcase_add_test(tcase, right_that_lacks_is_named);
+	tcase_add_loop_test(tcase, store_that_is_not_there_is_no_liar, 0, 2);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, start_server, stop_server);
 	tcase_add_checked_fixture(tcase, setup, teardown);
