@@ -332,6 +332,28 @@ START_TEST(table_that_is_not_there_is_named)
 }
 END_TEST
 
+START_TEST(huge_object_is_somebodys_lock)
+{
+	const size_t size = 10 << 20;
+	CLEANUP(lock_store_freep) struct lock_store *store = make_store(true);
+	AUTO_FREE char *body = malloc(size + 1);
+
+	ck_assert_ptr_nonnull(body);
+	memset(body, '{', size);
+	body[size] = '\0';
+	(void)control("PUT", "object/tfbucket/app/env:/t.tfstate.tflock", body);
+	ck_assert_int_eq(ask(store, LEASE_CREATE, "", NONCE("01")), LEASE_R_REFUSED);
+	ck_assert_int_eq(ask(store, LEASE_READ, "", NULL), LEASE_R_DONE);
+	ck_assert_str_eq(answered.id, "?");
+	ck_assert_str_ne(answered.etag, "");
+	ck_assert_str_eq(answered.nonce, "");
+	ck_assert_str_eq(holder.id, "?");
+	ck_assert_msg(strstr(why, "is far too long for one") &&
+			      strstr(why, "aws s3 rm 's3://tfbucket/app/env:/t.tfstate.tflock'"),
+		      "%s", why);
+}
+END_TEST
+
 /* --- the probe ------------------------------------------------------------------------------- */
 
 static bool is_usable;
@@ -554,6 +576,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, clock_of_the_server_is_used, 0, 2);
 	tcase_add_loop_test(tcase, keys_that_expired_are_told_from_rights_that_lack, 0, 2);
 	tcase_add_loop_test(tcase, write_whose_answer_is_bad_is_found_by_reading, 0, 6);
+	tcase_add_test(tcase, huge_object_is_somebodys_lock);
 	tcase_add_test(tcase, table_that_is_not_there_is_named);
 }
 
