@@ -384,30 +384,25 @@ int endpoint_resolve_service(struct endpoint **ret, const struct endpoint_servic
 			     char **ret_error)
 {
 	CLEANUP(endpoint_freep) struct endpoint *endpoint = NULL;
+	AUTO_FREE char *host = NULL;
 	struct url url = { .is_https = true, .base = { "", 0 } };
 	int r;
 
 	r = check_region(service->region, ret_error);
-	if (r < 0)
-		return r;
-	if (service->url) {
+	if (r >= 0 && service->url)
 		r = parse_url(&url, service->url, ret_error);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
+	r = service->url ? make_custom_host(&host, &url, NULL)
+			 : make_service_host(&host, service, ret_error);
+	if (r < 0)
+		return r;
 	endpoint = calloc(1, sizeof(*endpoint));
-	if (!endpoint)
+	if (!endpoint ||
+	    format(&endpoint->origin, "%s://%s", url.is_https ? "https" : "http", host) < 0 ||
+	    format(&endpoint->path, "%.*s/", (int)url.base.len, url.base.at) < 0)
 		return -ENOMEM;
-	r = service->url ? make_custom_host(&endpoint->host, &url, NULL)
-			 : make_service_host(&endpoint->host, service, ret_error);
-	if (r < 0)
-		return r;
-	r = format(&endpoint->origin, "%s://%s", url.is_https ? "https" : "http", endpoint->host);
-	if (r < 0)
-		return r;
-	r = format(&endpoint->path, "%.*s/", (int)url.base.len, url.base.at);
-	if (r < 0)
-		return r;
+	endpoint->host = TAKE_PTR(host);
 	*ret = TAKE_PTR(endpoint);
 	return 0;
 }

@@ -164,8 +164,8 @@ static bool is_below(const char *host, const char *domain)
 static bool is_excepted(const char *entry, size_t len, const struct address *to)
 {
 	struct address except;
-	char domain[ENTRY_MAX + 1];
 	const char *host = except.host;
+	size_t above;
 
 	if (len == 1 && *entry == '*')
 		return true;
@@ -181,8 +181,10 @@ static bool is_excepted(const char *entry, size_t len, const struct address *to)
 		host++;
 	if (host[0] == '.')
 		return is_below(to->host, host);
-	(void)snprintf(domain, sizeof(domain), ".%s", host);
-	return strcmp(to->host, host) == 0 || is_below(to->host, domain);
+	if (!is_below(to->host, host))
+		return false;
+	above = strlen(to->host) - strlen(host);
+	return above == 0 || to->host[above - 1] == '.';
 }
 
 static bool is_direct(const char *no_proxy, const struct address *to)
@@ -220,10 +222,11 @@ static int make_url(char **ret, const char *proxy, char **ret_error)
 	const char *host;
 	struct address address;
 
-	for (size_t i = 0; rest && i < sizeof(schemes) / sizeof(schemes[0]); i++)
+	for (size_t i = 0; rest && i < sizeof(schemes) / sizeof(schemes[0]); i++) {
 		if (strlen(schemes[i][0]) == scheme_len &&
 		    strncasecmp(proxy, schemes[i][0], scheme_len) == 0)
 			scheme = schemes[i][1];
+	}
 	rest = rest ? rest + 3 : proxy;
 	host = rest + strcspn(rest, "/?#");
 	while (host > rest && host[-1] != '@')
@@ -231,11 +234,12 @@ static int make_url(char **ret, const char *proxy, char **ret_error)
 	for (const char *s = proxy; *s; s++)
 		if ((unsigned char)*s <= ' ' || *s == 0x7f)
 			scheme = NULL;
-	if (!scheme || !parse_address(&address, host, strcspn(host, "/?#")))
+	if (!scheme || !parse_address(&address, host, strcspn(host, "/?#"))) {
 		return explain(ret_error, -EINVAL,
 			       "The proxy is no URL of the form http://host:port (https:// and "
 			       "socks5:// are fine too); correct http_proxy or https_proxy in the "
 			       "backend block or in the environment.");
+	}
 	if (asprintf(ret, "%s://%.*s", scheme, (int)strcspn(rest, "/?#"), rest) < 0) {
 		*ret = NULL;
 		return -ENOMEM;

@@ -112,21 +112,22 @@ void aws_answer_explain(struct aws_answer *answer)
 
 	if (!response->is_answered)
 		(void)snprintf(buf, AWS_WHY_MAX, "%s", response->error);
-	else if (is_damaged(response))
+	else if (is_damaged(response)) {
 		(void)snprintf(buf, AWS_WHY_MAX,
 			       "the answer was damaged on its way (its x-amz-crc32 is wrong)");
-	else if (response->status == 301 ||
-		 strcmp(error->code, "IllegalLocationConstraintException") == 0 ||
-		 (strcmp(error->code, "AuthorizationHeaderMalformed") == 0 && *region))
+	} else if (response->status == 301 ||
+		   strcmp(error->code, "IllegalLocationConstraintException") == 0 ||
+		   (strcmp(error->code, "AuthorizationHeaderMalformed") == 0 && *region)) {
 		(void)snprintf(
 			buf, AWS_WHY_MAX,
 			"the bucket is in another region%s%s; set it as region in the backend block",
 			*region ? ", " : "", text_printable(clean, sizeof(clean), region));
-	else
+	} else {
 		(void)snprintf(buf, AWS_WHY_MAX, "HTTP %d%s%s%s%s%s", response->status,
 			       error->code[0] ? ", " : "", error->code,
 			       error->message[0] ? ": " : "", error->message,
 			       response->status == 407 ? "; the proxy wants a user and a password: "
 							 "put them into its URL"
 						       : "");
+	}
 }

@@ -86,10 +86,11 @@ static int make_body(char **ret, const struct lock_dynamodb *dynamodb,
 
 	if (info)
 		r = json_object_set_new(body, "Item", make_item(dynamodb, info));
-	else
+	else {
 		r = json_object_set_new(body, "Key",
 					json_pack("{s:o}", "LockID",
 						  string_value(dynamodb->lock_id)));
+	}
 	if (r == 0 && request->op == LEASE_READ)
 		r = json_object_set_new(body, "ConsistentRead", json_true());
 	else if (r == 0)
@@ -163,21 +164,22 @@ static const char *op_words(enum lease_op op)
 static void advise(char *buf, size_t size, const struct lock_dynamodb *dynamodb, const char *code)
 {
 	buf[0] = '\0';
-	if (strcmp(code, "ResourceNotFoundException") == 0)
+	if (strcmp(code, "ResourceNotFoundException") == 0) {
 		(void)snprintf(
 			buf, size,
 			"; there is no table \"%.100s\" in region %s for these credentials: "
 			"correct dynamodb_table or region in the backend block, or create it "
 			"with the partition key LockID of type S",
 			dynamodb->table, dynamodb->region);
-	else if (strcmp(code, "ValidationException") == 0)
+	} else if (strcmp(code, "ValidationException") == 0) {
 		(void)snprintf(buf, size,
 			       "; the table needs the partition key LockID of type S, and no sort "
 			       "key");
-	else if (strncmp(code, "AccessDenied", 12) == 0)
+	} else if (strncmp(code, "AccessDenied", 12) == 0) {
 		(void)snprintf(buf, size,
 			       "; these credentials need dynamodb:GetItem, PutItem and DeleteItem "
 			       "on the table");
+	}
 }
 
 /* Say what went wrong so that whoever reads it knows where to look. @buf: LOCK_ERROR_MAX. */

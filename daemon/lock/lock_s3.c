@@ -302,8 +302,13 @@ static int s3_probe(struct lock_store *store, lock_store_probe_fn done, void *us
 	}
 	s3->probe_done = done;
 	s3->userdata = userdata;
-	return lock_probe_start(&s3->probe, &s3->traits, s3->probes, s3->bucket, s3->key, on_probe,
-				s3);
+	return lock_probe_start(&s3->probe, &s3->traits, s3->probes,
+				&(struct lock_probe_question){
+					.bucket = s3->bucket,
+					.key = s3->key,
+					.done = on_probe,
+					.userdata = s3,
+				});
 }
 
 static void s3_cancel(struct lock_store *store)

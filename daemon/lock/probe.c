@@ -250,11 +250,10 @@ struct lock_probes *lock_probes_free(struct lock_probes *probes)
 /* --- asking ---------------------------------------------------------------------------------- */
 
 int lock_probe_start(struct lock_probe **ret, struct probe_traits *ret_traits,
-		     struct lock_probes *probes, struct s3_bucket *bucket, const char *key,
-		     lock_probe_done_fn done, void *userdata)
+		     struct lock_probes *probes, const struct lock_probe_question *question)
 {
 	CLEANUP(probe_freep) struct lock_probe *probe = NULL;
-	struct entry *entry = find(probes, bucket->name);
+	struct entry *entry = find(probes, question->bucket->name);
 	struct lock_probe **at;
 	int r;
 
@@ -267,13 +266,13 @@ int lock_probe_start(struct lock_probe **ret, struct probe_traits *ret_traits,
 	probe = calloc(1, sizeof(*probe));
 	if (!probe)
 		return -ENOMEM;
-	r = text_replace(&probe->key, key);
+	r = text_replace(&probe->key, question->key);
 	if (r < 0)
 		return r;
 	probe->entry = entry;
-	probe->bucket = s3_bucket_ref(bucket);
-	probe->done = done;
-	probe->userdata = userdata;
+	probe->bucket = s3_bucket_ref(question->bucket);
+	probe->done = question->done;
+	probe->userdata = question->userdata;
 	for (at = &entry->waiting; *at; at = &(*at)->next)
 		;
 	*at = *ret = TAKE_PTR(probe);

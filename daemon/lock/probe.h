@@ -48,14 +48,20 @@ struct lock_probe; /* somebody who asks */
 typedef void (*lock_probe_done_fn)(const struct probe_traits *traits, const char *error,
 				   void *userdata);
 
+struct lock_probe_question {
+	struct s3_bucket *bucket; /* a reference is taken */
+	const char *key;          /* of the state, for the names of the scratch objects; copied */
+	lock_probe_done_fn done;
+	void *userdata;
+};
+
 /*
- * May locks be kept in @bucket? @key: of the state, for the names of the scratch objects.
- * Return: 1, as was found before, and *@ret_traits; 0: @done is called once, from the loop, unless
+ * May locks be kept in that bucket?
+ * Return: 1, as was found before, and *@ret_traits; 0: done is called once, from the loop, unless
  * lock_probe_cancel(*@ret) comes first; -ENOMEM.
  */
 int lock_probe_start(struct lock_probe **ret, struct probe_traits *ret_traits,
-		     struct lock_probes *probes, struct s3_bucket *bucket, const char *key,
-		     lock_probe_done_fn done, void *userdata);
+		     struct lock_probes *probes, const struct lock_probe_question *question);
 
 /* The probe itself goes on, so that nothing is left behind. NULL is fine. Return: NULL. */
 struct lock_probe *lock_probe_cancel(struct lock_probe *probe);

@@ -109,15 +109,16 @@ static void end_bad_at_last(struct probe_run *run, const char *fault)
 
 static void end_denied(struct probe_run *run, const struct aws_answer *answer, const char *rights)
 {
-	if (answer->http->status == 403)
+	if (answer->http->status == 403) {
 		end(run, PROBE_DENIED,
 		    "cannot try out whether the store at %s can keep a lock: these credentials "
 		    "lack the right %s on %.300s.tfq-probe-*, or are not valid (%.200s)",
 		    run->bucket->name, rights, run->key, answer->why);
-	else
+	} else {
 		end(run, PROBE_DENIED,
 		    "cannot try out whether the store at %s can keep a lock: %.400s",
 		    run->bucket->name, answer->why);
+	}
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -385,17 +386,18 @@ static void judge(struct probe_run *run, const struct aws_answer *answer)
 		end_unclear(run, answer->why);
 	else if (outcome == OUT_DENIED && (creates || swaps) && answer->http->status == 501)
 		end_bad(run, creates ? "knows no If-None-Match" : "knows no If-Match");
-	else if (outcome == OUT_DENIED && is_denied(run, answer))
+	else if (outcome == OUT_DENIED && is_denied(run, answer)) {
 		end_denied(run, answer,
 			   creates ? "s3:PutObject"
 			   : swaps ? "s3:PutObject or s3:GetObject"
 				   : "s3:DeleteObject");
-	else if (creates)
+	} else if (creates) {
 		after_create(run, outcome, answer);
-	else if (swaps)
+	} else if (swaps) {
 		after_swap(run, outcome, answer);
-	else
+	} else {
 		after_delete(run, outcome, answer);
+	}
 }
 
 static void on_step(const struct aws_answer *answer, void *userdata)
@@ -427,11 +429,12 @@ static void on_racer(const struct aws_answer *answer, void *userdata)
 		return;
 	if (run->wins > 1)
 		end_bad(run, "lets several win who create an object at the same moment");
-	else if (run->is_unclear || run->wins == 0)
+	else if (run->is_unclear || run->wins == 0) {
 		end_unclear(run, "of several who create an object at the same moment, not all "
 				 "were told who won");
-	else
+	} else {
 		end(run, PROBE_GOOD, "%s", "");
+	}
 }
 
 /* --- a run ----------------------------------------------------------------------------------- */

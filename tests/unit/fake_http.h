@@ -13,12 +13,11 @@
 #define FAKE_HTTP_MAX 8 /* requests under way */
 
 struct http_transfer {
-	bool is_open;
+	bool is_open, has_body, insecure, fresh;
 	char method[8], url[512], ca_bundle[64], ca_pem[64], proxy[64];
 	char headers[32][512];
 	size_t header_count;
 	char body[2048];
-	bool has_body, insecure, fresh;
 	uint64_t connect_timeout_usec, timeout_usec;
 	http_done_fn done;
 	void *userdata;
@@ -69,10 +68,11 @@ int http_start(struct http_transfer **ret, struct http *http, const struct http_
 		       request->ca_pem ? request->ca_pem : "");
 	(void)snprintf(transfer->proxy, sizeof(transfer->proxy), "%s",
 		       request->proxy ? request->proxy : "");
-	for (; request->headers[transfer->header_count]; transfer->header_count++)
+	for (; request->headers[transfer->header_count]; transfer->header_count++) {
 		(void)snprintf(transfer->headers[transfer->header_count],
 			       sizeof(transfer->headers[0]), "%s",
 			       request->headers[transfer->header_count]);
+	}
 	transfer->has_body = request->body != NULL;
 	if (request->body) {
 		ck_assert_uint_lt(request->body_len, sizeof(transfer->body));

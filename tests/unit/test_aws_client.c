@@ -11,32 +11,32 @@
 #include "tests/unit/unit.h"
 
 #define ERROR_XML(code) "<Error><Code>" code "</Code><Message>words</Message></Error>"
-#define MINUTES(n)      ((n)*60)
+#define MINUTES(n)      (60L * (n))
 
 /* --- identities, in the place of the real ones ----------------------------------------------- */
 
 static char key_one[] = "AKID1", key_two[] = "AKID2", secret[] = "hush",
 	    word_source[] = "profile p";
 static char word_token[] = "token";
-static struct identity identity;
+static struct identity keys;
 static unsigned renewals;
 
-struct identity *identity_ref(struct identity *of)
+struct identity *identity_ref(struct identity *identity)
 {
-	of->refs++;
-	return of;
+	identity->refs++;
+	return identity;
 }
 
-struct identity *identity_unref(struct identity *of)
+struct identity *identity_unref(struct identity *identity)
 {
-	if (of)
-		of->refs--;
+	if (identity)
+		identity->refs--;
 	return NULL;
 }
 
-void identity_renew(struct identity *of)
+void identity_renew(struct identity *identity)
 {
-	ck_assert_ptr_eq(of, &identity);
+	ck_assert_ptr_eq(identity, &keys);
 	renewals++;
 }
 
@@ -67,7 +67,7 @@ static void make_client(const char *service, const char *hostname)
 					&(struct aws_client_setup){
 						.service = service,
 						.region = "eu-west-1",
-						.identity = &identity,
+						.identity = &keys,
 						.proxy = { .https = "http://p.example:3128",
 							   .no_proxy = "direct.example" },
 						.ca_pem = "PEM",
@@ -80,7 +80,7 @@ static void make_client(const char *service, const char *hostname)
 
 static void setup(void)
 {
-	identity = (struct identity){
+	keys = (struct identity){
 		.refs = 1, .access_key = key_one, .secret_key = secret, .source = word_source
 	};
 	make_client("s3", "bkt.s3.eu-west-1.amazonaws.com");
@@ -89,7 +89,7 @@ static void setup(void)
 static void teardown(void)
 {
 	ck_assert_ptr_null(aws_client_free(client));
-	ck_assert_uint_eq(identity.refs, 1);
+	ck_assert_uint_eq(keys.refs, 1);
 	ck_assert_uint_eq(open_count(), 0);
 }
 
@@ -146,8 +146,8 @@ START_TEST(keys_are_read_at_each_signing)
 	ck_assert_int_eq(answered.result, AWS_DONE);
 	ck_assert_str_eq(answered.why, "");
 
-	identity.access_key = key_two;
-	identity.token = word_token;
+	keys.access_key = key_two;
+	keys.token = word_token;
 	ask("GET", NULL);
 	ck_assert_ptr_nonnull(strstr(header("authorization"), "Credential=AKID2/"));
 	ck_assert_str_eq(header("x-amz-security-token"), "token");
@@ -172,7 +172,7 @@ START_TEST(proxy_is_as_the_settings_say)
 					&(struct aws_client_setup){
 						.service = "s3",
 						.region = "r",
-						.identity = &identity,
+						.identity = &keys,
 						.proxy = { .https = "ftp://al:hush@p.example" },
 					},
 					origin, &error),
@@ -204,24 +204,24 @@ END_TEST
 static const struct {
 	const char *body;
 	const char *method;
-	int status;
 	long ahead_min;
+	int status;
 	bool is_clock;
 } skews[] = {
 	/* clang-format off */
-	{ ERROR_XML("RequestTimeTooSkewed"), "PUT", 403, 20, true },
-	{ ERROR_XML("RequestTimeTooSkewed"), "PUT", 403, -20, true },
-	{ ERROR_XML("SignatureDoesNotMatch"), "PUT", 403, 5, true },
-	{ ERROR_XML("SignatureDoesNotMatch"), "PUT", 403, 3, false }, /* a wrong secret */
-	{ ERROR_XML("InvalidSignatureException"), "PUT", 400, 5, true },
-	{ ERROR_XML("AuthFailure"), "PUT", 403, 5, true },
-	{ ERROR_XML("AccessDenied"), "PUT", 403, 5, true },
-	{ ERROR_XML("AccessDenied"), "PUT", 403, 0, false },
-	{ ERROR_XML("NoSuchKey"), "GET", 404, 20, false },
-	{ ERROR_XML("InternalError"), "GET", 500, 20, false },
-	{ "", "HEAD", 403, 20, true }, /* which has no body to say it in */
-	{ "", "HEAD", 403, 1, false },
-	{ "", "HEAD", 404, 20, false },
+	{ ERROR_XML("RequestTimeTooSkewed"), "PUT", 20, 403, true },
+	{ ERROR_XML("RequestTimeTooSkewed"), "PUT", -20, 403, true },
+	{ ERROR_XML("SignatureDoesNotMatch"), "PUT", 5, 403, true },
+	{ ERROR_XML("SignatureDoesNotMatch"), "PUT", 3, 403, false }, /* a wrong secret */
+	{ ERROR_XML("InvalidSignatureException"), "PUT", 5, 400, true },
+	{ ERROR_XML("AuthFailure"), "PUT", 5, 403, true },
+	{ ERROR_XML("AccessDenied"), "PUT", 5, 403, true },
+	{ ERROR_XML("AccessDenied"), "PUT", 0, 403, false },
+	{ ERROR_XML("NoSuchKey"), "GET", 20, 404, false },
+	{ ERROR_XML("InternalError"), "GET", 20, 500, false },
+	{ "", "HEAD", 20, 403, true }, /* which has no body to say it in */
+	{ "", "HEAD", 1, 403, false },
+	{ "", "HEAD", 20, 404, false },
 	/* clang-format on */
 };
 #define SKEW_COUNT ((int)(sizeof(skews) / sizeof(skews[0])))
@@ -311,7 +311,7 @@ START_TEST(expired_keys_are_renewed_where_they_can_be)
 	ck_assert_ptr_nonnull(strstr(answered.why, "log in again, then queue the job again"));
 	ck_assert_uint_eq(renewals, 1); /* no harm where nothing can be asked */
 
-	identity.can_refresh = true;
+	keys.can_refresh = true;
 	ask("PUT", "body");
 	respond(&expired);
 	ck_assert_int_eq(answered.result, AWS_UNSENT);
@@ -324,9 +324,9 @@ START_TEST(keys_that_were_replaced_meanwhile_are_not_renewed_again)
 {
 	const struct http_response expired = response_of(400, expiries[0]);
 
-	identity.can_refresh = true;
+	keys.can_refresh = true;
 	ask("PUT", "body");
-	identity.access_key = key_two;
+	keys.access_key = key_two;
 	respond(&expired);
 	ck_assert_int_eq(answered.result, AWS_UNSENT);
 	ck_assert_uint_eq(renewals, 0);

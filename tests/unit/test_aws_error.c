@@ -394,7 +394,7 @@ START_TEST(json_over_the_limit_gives_nothing)
 
 	ck_assert_ptr_nonnull(body);
 	memset(body, ' ', len);
-	memcpy(body, "{\"__type\":\"A\"}", 14);
+	(void)mempcpy(body, "{\"__type\":\"A\"}", 14);
 	aws_error_parse_json(&error, body, len);
 	ck_assert_str_eq(error.code, "");
 	aws_error_parse_json(&error, body, len - 1);

@@ -56,7 +56,7 @@ static const struct lockinfo info = {
 	.lease_sec = 900,
 };
 
-static struct lock_store *make_store(char *endpoint)
+static struct lock_store *make_store(bool is_custom)
 {
 	const struct backend backend = {
 		.kind = BACKEND_S3,
@@ -64,7 +64,7 @@ static struct lock_store *make_store(char *endpoint)
 		.key = word_key,
 		.region = word_region,
 		.dynamodb_table = word_table,
-		.endpoint_dynamodb = endpoint,
+		.endpoint_dynamodb = is_custom ? word_endpoint : NULL,
 	};
 	struct lock_store *made = NULL;
 	AUTO_FREE char *error = NULL;
@@ -79,7 +79,7 @@ static void setup(void)
 	config = (struct lock_store_config){ .connect_timeout_usec = 1, .request_timeout_usec = 2 };
 	ck_assert_int_eq(identity_new(&config.identity, "AKID", "hush", "token", "environment", 0),
 			 0);
-	store = make_store(NULL);
+	store = make_store(false);
 }
 
 static void teardown(void)
@@ -130,8 +130,8 @@ START_TEST(request_carries_its_condition_and_is_signed)
 	json_t *root;
 	const json_t *item;
 
-	for (char *c = body; *c; c++)
-		*c = *c == '\'' ? '"' : *c;
+	for (char *c = body; (c = strchr(c, '\''));)
+		*c = '"';
 	send_op(requests[_i].op, "old");
 	ck_assert_str_eq(sent.method, "POST");
 	ck_assert_str_eq(sent.url, "https://dynamodb.eu-west-1.amazonaws.com/");
@@ -169,11 +169,11 @@ START_TEST(endpoint_is_the_backends_or_the_configurations)
 {
 	lock_store_free(store);
 	config.endpoint_dynamodb = "http://127.0.0.1:9";
-	store = make_store(word_endpoint);
+	store = make_store(true);
 	send_op(LEASE_READ, "");
 	ck_assert_str_eq(sent.url, "http://localhost:8000/base/");
 	lock_store_free(store);
-	store = make_store(NULL);
+	store = make_store(false);
 	send_op(LEASE_READ, "");
 	ck_assert_str_eq(sent.url, "http://127.0.0.1:9/");
 }
@@ -325,10 +325,11 @@ START_TEST(item_that_is_read_is_told)
 	ck_assert_str_eq(holder.id, items[_i].id);
 	ck_assert_uint_eq(holder.job, items[_i].is_tfqd ? 42 : 0);
 	ck_assert_msg(items[_i].words ? strstr(why, items[_i].words) != NULL : !*why, "%s", why);
-	if (items[_i].words)
+	if (items[_i].words) {
 		ck_assert_ptr_nonnull(strstr(why, "aws dynamodb delete-item --region eu-west-1 "
 						  "--table-name 'tflocks' --key "
 						  "'{\"LockID\":{\"S\":\"" LOCK_ID "\"}}'"));
+	}
 	if (items[_i].is_tfqd)
 		ck_assert_str_eq(answered.etag, NONCE);
 	else
