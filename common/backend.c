@@ -326,6 +326,9 @@ struct backend *backend_free(struct backend *backend)
 	if (!backend)
 		return NULL;
 
+	secret_free(backend->http_proxy); /* may hold a password */
+	secret_free(backend->https_proxy);
+	free(backend->no_proxy);
 	free(backend->profile);
 	secret_free(backend->token);
 	secret_free(backend->secret_key);

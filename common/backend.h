@@ -54,7 +54,9 @@ struct backend {
 	char *access_key; /* from the backend block alone, never from the environment */
 	char *secret_key;
 	char *token;
-	char *profile; /* from the backend block alone */
+	char *profile;                  /* from the backend block alone */
+	char *http_proxy, *https_proxy; /* from the block alone; "" switches one off */
+	char *no_proxy;
 	bool use_lockfile;
 	bool path_style;
 	bool encrypt;

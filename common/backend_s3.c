@@ -10,6 +10,7 @@
 
 #include "common/env.h"
 #include "common/explain.h"
+#include "common/text.h"
 
 #define REGION_MAX         64
 #define BUCKET_MAX         255
@@ -117,22 +118,42 @@ static int parse_strings(const struct backend_parse *parse, const json_t *config
 	return backend_set_string(&backend->ca_bundle, ca_bundle);
 }
 
-/* Assume-role and proxies: only whether there are any. "role_arn" is OpenTofu's flat form. */
+static int parse_proxies(const struct backend_parse *parse, const json_t *config,
+			 struct backend *backend)
+{
+	const struct {
+		const char *name;
+		char **field;
+	} proxies[] = {
+		{ "http_proxy", &backend->http_proxy },
+		{ "https_proxy", &backend->https_proxy },
+		{ "no_proxy", &backend->no_proxy },
+	};
+	const char *value = NULL;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_COUNT(proxies); i++) {
+		r = backend_get_string(parse, config, proxies[i].name, &value);
+		if (r < 0)
+			return r;
+		backend->has_proxy |= value != NULL;
+		/* "" is no no_proxy, but it is a word about the other two. */
+		if (value && (*value || proxies[i].field != &backend->no_proxy) &&
+		    text_replace(proxies[i].field, value) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Assume-role: only whether there is any. "role_arn" is OpenTofu's flat form. */
 static int parse_presence(const struct backend_parse *parse, const json_t *config,
 			  struct backend *backend)
 {
-	static const char *const proxies[] = { "http_proxy", "https_proxy", "no_proxy" };
 	static const char *const roles[] = { "assume_role", "assume_role_with_web_identity" };
 	const json_t *role = NULL;
 	const char *value = NULL;
 	int r;
 
-	for (size_t i = 0; i < ARRAY_COUNT(proxies); i++) {
-		r = backend_get_string(parse, config, proxies[i], &value);
-		if (r < 0)
-			return r;
-		backend->has_proxy |= value != NULL;
-	}
 	for (size_t i = 0; i < ARRAY_COUNT(roles); i++) {
 		r = backend_get_object(parse, config, roles[i], &role);
 		if (r < 0)
@@ -330,8 +351,15 @@ int backend_parse_s3(const struct backend_parse *parse, const json_t *config,
 {
 	static int (*const steps[])(const struct backend_parse *, const json_t *,
 				    struct backend *) = {
-		parse_bools,  parse_strings, parse_presence, backend_parse_endpoints,
-		parse_region, parse_bucket,  parse_key,      parse_encryption,
+		parse_bools,
+		parse_strings,
+		parse_proxies,
+		parse_presence,
+		backend_parse_endpoints,
+		parse_region,
+		parse_bucket,
+		parse_key,
+		parse_encryption,
 	};
 	int r;
 

@@ -23,6 +23,11 @@ struct http {
 	sd_event *event;
 	sd_event_source *timer;
 	CURLM *multi;
+	struct {
+		char host[HTTP_HOST_MAX];
+		int64_t ahead_sec;
+	} clocks[HTTP_CLOCKS_MAX];
+	unsigned clock_count, clock_next;
 };
 
 struct http_transfer {
@@ -34,6 +39,7 @@ struct http_transfer {
 	struct http_response response;
 	char *body;
 	size_t header_bytes;
+	bool is_cut;
 	char curl_error[CURL_ERROR_SIZE];
 };
 
@@ -59,16 +65,23 @@ static inline void transfer_freep(struct http_transfer **p)
 static void finish(struct http_transfer *transfer, CURLcode code)
 {
 	struct http_response *response = &transfer->response;
-	long status = 0, sent = 0;
+	long status = 0, sent = 0, tunnel = 0;
 	char text[HTTP_ERROR_MAX];
 
 	(void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
 	response->is_answered = code == CURLE_OK && status > 0;
-	response->is_unsent = !response->is_answered && sent == 0;
+	(void)curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+	/* What a proxy was told before it refused is no part of the request. */
+	response->is_unsent =
+		!response->is_answered && (sent == 0 || (tunnel != 0 && tunnel != 200));
+	response->is_cut = transfer->is_cut;
 	response->status = (int)status;
 	response->body = transfer->body ? transfer->body : "";
-	if (code != CURLE_OK) {
+	if (transfer->is_cut) {
+		(void)snprintf(response->error, sizeof(response->error),
+			       "the answer is longer than %d bytes", HTTP_BODY_MAX);
+	} else if (code != CURLE_OK) {
 		(void)snprintf(text, sizeof(text), "%s",
 			       transfer->curl_error[0] ? transfer->curl_error
 						       : curl_easy_strerror(code));
@@ -222,6 +235,11 @@ struct http *http_free(struct http *http)
 	return NULL;
 }
 
+sd_event *http_event(const struct http *http)
+{
+	return http->event;
+}
+
 /* --- what an answer brings ------------------------------------------------------------ */
 
 static size_t on_body(char *data, size_t size, size_t count, void *userdata)
@@ -230,8 +248,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *userdata)
 	const size_t len = size * count;
 	char *body;
 
-	if (len > HTTP_BODY_MAX - transfer->response.body_len)
+	if (len > HTTP_BODY_MAX - transfer->response.body_len) {
+		transfer->is_cut = true;
 		return 0; /* CURLE_WRITE_ERROR */
+	}
 	body = realloc(transfer->body, transfer->response.body_len + len + 1);
 	if (!body)
 		return 0;
@@ -274,6 +294,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *userdata)
 	take_header(transfer->response.etag, "etag", data, len);
 	take_header(transfer->response.date, "date", data, len);
 	take_header(transfer->response.region, "x-amz-bucket-region", data, len);
+	take_header(transfer->response.crc32, "x-amz-crc32", data, len);
+	take_header(transfer->response.location, "location", data,
+		    len < HTTP_HEADER_MAX ? len : HTTP_HEADER_MAX);
 	return len;
 }
 
@@ -295,10 +318,47 @@ static int set_headers(struct http_transfer *transfer, const struct http_request
 	return curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, list) == CURLE_OK ? 0 : -ENOMEM;
 }
 
+/* Told always, "" too: libcurl would ask the environment of this process. */
+static int set_proxy(CURL *easy, const struct http_request *request)
+{
+	const char *proxy = request->proxy ? request->proxy : "";
+
+	if (curl_easy_setopt(easy, CURLOPT_PROXY, proxy) != CURLE_OK ||
+	    curl_easy_setopt(easy, CURLOPT_NOPROXY, *proxy ? "" : "*") != CURLE_OK)
+		return -ENOMEM;
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	return 0;
+}
+
+/* A proxy that is spoken to over TLS is verified as the server is, as Go does. */
+static int set_tls(CURL *easy, const struct http_request *request)
+{
+	if (request->ca_pem) {
+		struct curl_blob blob = { .len = strlen(request->ca_pem), .flags = CURL_BLOB_COPY };
+
+		memcpy(&blob.data, &request->ca_pem, sizeof(blob.data)); /* libcurl only reads it */
+		if (curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK ||
+		    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO_BLOB, &blob) != CURLE_OK)
+			return -ENOMEM;
+	} else if (request->ca_bundle) {
+		if (curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_bundle) != CURLE_OK ||
+		    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, request->ca_bundle) != CURLE_OK)
+			return -ENOMEM;
+	}
+	if (request->insecure) {
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+		curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, 0L);
+	}
+	return 0;
+}
+
 static int set_options(struct http_transfer *transfer, const struct http_request *request)
 {
 	CURL *easy = transfer->easy;
 	CURLcode code;
+	int r;
 
 	code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
 	if (code != CURLE_OK)
@@ -320,19 +380,14 @@ static int set_options(struct http_transfer *transfer, const struct http_request
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 
-	if (request->ca_pem) {
-		struct curl_blob blob = { .len = strlen(request->ca_pem), .flags = CURL_BLOB_COPY };
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
 
-		memcpy(&blob.data, &request->ca_pem, sizeof(blob.data)); /* libcurl only reads it */
-		if (curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK)
-			return -ENOMEM;
-	} else if (request->ca_bundle &&
-		   curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_bundle) != CURLE_OK)
-		return -ENOMEM;
-	if (request->insecure) {
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-	}
+	r = set_proxy(easy, request);
+	if (r < 0)
+		return r;
+	r = set_tls(easy, request);
+	if (r < 0)
+		return r;
 
 	if (strcmp(request->method, "HEAD") == 0) {
 		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
@@ -385,4 +440,31 @@ struct http_transfer *http_cancel(struct http_transfer *transfer)
 		return NULL;
 	(void)curl_multi_remove_handle(transfer->http->multi, transfer->easy);
 	return transfer_free(transfer);
+}
+
+/* --- what is known of hosts ----------------------------------------------------------- */
+
+int64_t http_clock(const struct http *http, const char *host)
+{
+	for (unsigned i = 0; i < http->clock_count; i++)
+		if (strcmp(http->clocks[i].host, host) == 0)
+			return http->clocks[i].ahead_sec;
+	return 0;
+}
+
+void http_set_clock(struct http *http, const char *host, int64_t ahead_sec)
+{
+	unsigned i = 0;
+
+	while (i < http->clock_count && strcmp(http->clocks[i].host, host) != 0)
+		i++;
+	if (i == http->clock_count) {
+		if (strlen(host) >= sizeof(http->clocks[0].host))
+			return;
+		i = http->clock_next++ % HTTP_CLOCKS_MAX;
+		if (http->clock_count < HTTP_CLOCKS_MAX)
+			http->clock_count++;
+		memcpy(http->clocks[i].host, host, strlen(host) + 1);
+	}
+	http->clocks[i].ahead_sec = ahead_sec;
 }

@@ -254,8 +254,10 @@ static int make_store(struct lane *lane, const struct job *job, struct lock_stor
 		      char **ret_error)
 {
 	const struct scheduler_setup *setup = &lane->scheduler->setup;
+	CLEANUP(identity_unrefp) struct identity *identity = NULL;
 	AUTO_FREE char *ca_pem = NULL;
 	struct credentials credentials;
+	struct lock_store_config store;
 	const char *why = NULL;
 	int r;
 
@@ -263,22 +265,25 @@ static int make_store(struct lane *lane, const struct job *job, struct lock_stor
 			     setup->config->credentials, &why);
 	if (r < 0)
 		return r;
+	r = identity_new(&identity, credentials.access_key, credentials.secret_key,
+			 credentials.token, credentials.source, 0);
+	if (r < 0)
+		return r;
 	r = read_ca(job, &ca_pem, ret_error);
 	if (r < 0)
 		return r;
-	return lock_s3_new(ret, setup->http, job->backend,
-			   &(struct lock_s3_config){
-				   .region = setup->config->region,
-				   .endpoint = setup->config->endpoint_s3,
-				   .ca_pem = ca_pem,
-				   .ca_bundle = setup->config->ca_bundle,
-				   .access_key = credentials.access_key,
-				   .secret_key = credentials.secret_key,
-				   .token = credentials.token,
-				   .connect_timeout_usec = setup->config->connect_timeout_usec,
-				   .request_timeout_usec = setup->config->request_timeout_usec,
-			   },
-			   ret_error);
+	store = (struct lock_store_config){
+		.region = setup->config->region,
+		.endpoint_s3 = setup->config->endpoint_s3,
+		.endpoint_dynamodb = setup->config->endpoint_dynamodb,
+		.ca_pem = ca_pem,
+		.ca_bundle = setup->config->ca_bundle,
+		.identity = identity,
+		.connect_timeout_usec = setup->config->connect_timeout_usec,
+		.request_timeout_usec = setup->config->request_timeout_usec,
+	};
+	proxy_settings_find(&store.proxy, job->backend, job->env);
+	return lock_s3_new(ret, setup->http, job->backend, &store, ret_error);
 }
 
 static int make_claim(struct lane *lane, const struct job *job, struct lock_claim **ret,

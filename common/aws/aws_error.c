@@ -2,11 +2,13 @@
 #include "common/aws/aws_error.h"
 
 #include <expat.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 
 #define DEPTH_MAX      8
 #define SUBSTITUTE     '?'
@@ -116,6 +118,8 @@ static char *find_member(struct aws_error *error, const char *name)
 		return error->region;
 	if (strcmp(name, "ServerTime") == 0)
 		return error->server_time;
+	if (strcmp(name, "Endpoint") == 0)
+		return error->endpoint;
 	return NULL;
 }
 
@@ -226,4 +230,25 @@ void aws_error_parse(struct aws_error *ret, const void *body, size_t len)
 	/* What was read of a body that then turns out broken is not to be had. */
 	if (XML_Parse(parser, text, (int)len, XML_TRUE) == XML_STATUS_OK)
 		*ret = reader.error;
+}
+
+/* --- JSON ----------------------------------------------------------------------------- */
+
+void aws_error_parse_json(struct aws_error *ret, const void *body, size_t len)
+{
+	json_t *root;
+	const char *type, *hash, *message;
+
+	*ret = (struct aws_error){ 0 };
+	if (len == 0 || len > AWS_ERROR_BODY_MAX)
+		return;
+	root = json_loadb(body, len, 0, NULL);
+	type = json_string_value(json_object_get(root, "__type"));
+	message = json_string_value(json_object_get(root, "message"));
+	if (!message)
+		message = json_string_value(json_object_get(root, "Message"));
+	hash = type ? strrchr(type, '#') : NULL;
+	(void)text_printable(ret->code, sizeof(ret->code), hash ? hash + 1 : type ? type : "");
+	(void)text_printable(ret->message, sizeof(ret->message), message ? message : "");
+	json_decref(root);
 }

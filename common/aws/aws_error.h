@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an S3 error body says. Hostile input: bounded, no entities; the HTTP status comes first. */
+/* What an error body says, XML or JSON. Hostile input: bounded; the HTTP status comes first. */
 #pragma once
 
 #include <stddef.h>
@@ -16,6 +16,7 @@ struct aws_error {
 	char message[AWS_ERROR_TEXT_MAX];
 	char region[AWS_ERROR_TEXT_MAX]; /* of AuthorizationHeaderMalformed, PermanentRedirect */
 	char server_time[AWS_ERROR_TEXT_MAX]; /* of RequestTimeTooSkewed */
+	char endpoint[AWS_ERROR_TEXT_MAX];    /* of TemporaryRedirect: a host */
 };
 
 /*
@@ -26,3 +27,9 @@ struct aws_error {
  * parses to something else, gives empty strings.
  */
 void aws_error_parse(struct aws_error *ret, const void *body, size_t len);
+
+/*
+ * The same for the JSON of DynamoDB: code is what stands behind the last "#" of "__type", message
+ * is "message" or "Message"; the rest is "".
+ */
+void aws_error_parse_json(struct aws_error *ret, const void *body, size_t len);

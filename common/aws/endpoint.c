@@ -24,17 +24,18 @@
 static const struct partition {
 	const char *prefix; /* of the region */
 	const char *suffix; /* of the host */
+	const char *dual;   /* of services other than S3, with dual-stack */
 	bool has_no_fips;
 } partitions[] = {
 	/* clang-format off */
-	{ "cn-",      "amazonaws.com.cn", true },
-	{ "us-gov-",  "amazonaws.com",    false },
-	{ "us-iso-",  "c2s.ic.gov",       false },
-	{ "us-isob-", "sc2s.sgov.gov",    false },
-	{ "us-isof-", "csp.hci.ic.gov",   false },
-	{ "eu-isoe-", "cloud.adc-e.uk",   false },
-	{ "eusc-",    "amazonaws.eu",     false },
-	{ "",         "amazonaws.com",    false },
+	{ "cn-",      "amazonaws.com.cn", "api.amazonwebservices.com.cn", true },
+	{ "us-gov-",  "amazonaws.com",    "api.aws",                      false },
+	{ "us-iso-",  "c2s.ic.gov",       "api.aws.ic.gov",               false },
+	{ "us-isob-", "sc2s.sgov.gov",    "api.aws.scloud",               false },
+	{ "us-isof-", "csp.hci.ic.gov",   "api.aws.hci.ic.gov",           false },
+	{ "eu-isoe-", "cloud.adc-e.uk",   "api.cloud-aws.adc-e.uk",       false },
+	{ "eusc-",    "amazonaws.eu",     "api.amazonwebservices.eu",     false },
+	{ "",         "amazonaws.com",    "api.aws",                      false },
 	/* clang-format on */
 };
 #define PARTITION_COUNT (sizeof(partitions) / sizeof(partitions[0]))
@@ -107,6 +108,13 @@ static bool has_control(const char *text)
 static bool is_region(const char *region)
 {
 	return *region && region[strspn(region, LOWER DIGITS "-")] == '\0';
+}
+
+static int check_region(const char *region, char **ret_error)
+{
+	if (region && is_region(region))
+		return 0;
+	return refuse(ret_error, "A region has only lower-case letters, digits and hyphens.");
 }
 
 /* Is it an address of @family (AF_INET, AF_INET6), without brackets? */
@@ -345,9 +353,9 @@ int endpoint_resolve_s3(struct endpoint **ret, const struct endpoint_s3 *s3, con
 	struct url url = { .is_https = true, .base = { "", 0 } };
 	int r;
 
-	if (!is_region(s3->region))
-		return refuse(ret_error,
-			      "A region has only lower-case letters, digits and hyphens.");
+	r = check_region(s3->region, ret_error);
+	if (r < 0)
+		return r;
 	r = check_bucket(s3->bucket, ret_error);
 	if (r < 0)
 		return r;
@@ -357,6 +365,46 @@ int endpoint_resolve_s3(struct endpoint **ret, const struct endpoint_s3 *s3, con
 			return r;
 	}
 	return make_endpoint(ret, s3, &url, key, ret_error);
+}
+
+static int make_service_host(char **ret, const struct endpoint_service *service, char **ret_error)
+{
+	const struct partition *partition = find_partition(service->region);
+	/* The plain hosts of us-gov are FIPS hosts. */
+	const bool is_fips = service->use_fips &&
+			     (service->use_dualstack || strcmp(partition->prefix, "us-gov-") != 0);
+
+	if (service->use_fips && partition->has_no_fips)
+		return refuse(ret_error, "There are no FIPS endpoints in this region.");
+	return format(ret, "%s%s.%s.%s", service->name, is_fips ? "-fips" : "", service->region,
+		      service->use_dualstack ? partition->dual : partition->suffix);
+}
+
+int endpoint_resolve_service(struct endpoint **ret, const struct endpoint_service *service,
+			     char **ret_error)
+{
+	CLEANUP(endpoint_freep) struct endpoint *endpoint = NULL;
+	AUTO_FREE char *host = NULL;
+	struct url url = { .is_https = true, .base = { "", 0 } };
+	int r;
+
+	r = check_region(service->region, ret_error);
+	if (r >= 0 && service->url)
+		r = parse_url(&url, service->url, ret_error);
+	if (r < 0)
+		return r;
+	r = service->url ? make_custom_host(&host, &url, NULL)
+			 : make_service_host(&host, service, ret_error);
+	if (r < 0)
+		return r;
+	endpoint = calloc(1, sizeof(*endpoint));
+	if (!endpoint ||
+	    format(&endpoint->origin, "%s://%s", url.is_https ? "https" : "http", host) < 0 ||
+	    format(&endpoint->path, "%.*s/", (int)url.base.len, url.base.at) < 0)
+		return -ENOMEM;
+	endpoint->host = TAKE_PTR(host);
+	*ret = TAKE_PTR(endpoint);
+	return 0;
 }
 
 /* --- AWS's own hosts ----------------------------------------------------------------- */
@@ -394,7 +442,8 @@ static bool is_s3(struct span host)
 	return is_label(label, "s3") || is_label(label, "s3-fips");
 }
 
-bool endpoint_is_aws(const char *host)
+/* Cut the partition's suffix off @host. Return: the partition, or NULL if it is none of AWS's. */
+static const struct partition *cut_suffix(const char *host, struct span *ret)
 {
 	const size_t len = strlen(host);
 
@@ -405,10 +454,46 @@ bool endpoint_is_aws(const char *host)
 		if (len < suffix_len + 1)
 			continue;
 		rest = len - suffix_len - 1;
-		/* Not all below is S3: a customer's machines and load balancers are there too. */
-		if (host[rest] == '.' && strcasecmp(host + rest + 1, partitions[i].suffix) == 0 &&
-		    is_s3((struct span){ host, rest }))
-			return true;
+		if (host[rest] == '.' && strcasecmp(host + rest + 1, partitions[i].suffix) == 0) {
+			*ret = (struct span){ host, rest };
+			return &partitions[i];
+		}
 	}
-	return false;
+	return NULL;
+}
+
+bool endpoint_is_aws(const char *host)
+{
+	struct span rest;
+
+	/* Not all below is S3: a customer's machines and load balancers are there too. */
+	return cut_suffix(host, &rest) && is_s3(rest);
+}
+
+/* S3 sends new buckets on to hosts such as "bucket.s3-gztb4pa9sq.amazonaws.com". */
+static bool is_s3_alias(struct span host)
+{
+	struct span label = cut_label(&host);
+
+	return label.len > 3 && strncasecmp(label.at, "s3-", 3) == 0;
+}
+
+bool endpoint_is_same_store(const char *host, const char *other)
+{
+	struct span rest, other_rest;
+	const struct partition *partition = cut_suffix(host, &rest);
+	const char *parent = strchr(host, '.');
+	bool is_ip;
+
+	if (!*other || other[strspn(other, LOWER UPPER DIGITS "-._:[]")] != '\0')
+		return false;
+	if (endpoint_is_aws(host))
+		return cut_suffix(other, &other_rest) == partition &&
+		       (is_s3(other_rest) || is_s3_alias(other_rest));
+	if (strcasecmp(host, other) == 0)
+		return true;
+	(void)parse_host(host, &is_ip);
+	if (is_ip || !parent || !strchr(parent + 1, '.') || strlen(other) <= strlen(parent))
+		return false;
+	return strcasecmp(other + strlen(other) - strlen(parent), parent) == 0;
 }

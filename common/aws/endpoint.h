@@ -44,6 +44,22 @@ struct endpoint {
 int endpoint_resolve_s3(struct endpoint **ret, const struct endpoint_s3 *s3, const char *key,
 			char **ret_error);
 
+struct endpoint_service {
+	const char *name; /* "dynamodb", "sts": the first label of the host */
+	const char *url;  /* custom endpoint, which may have a path; NULL: AWS's own */
+	const char *region;
+	bool use_fips;
+	bool use_dualstack;
+};
+
+/*
+ * Resolve the regional endpoint of a service that is asked by POST to "/". Partitions and custom
+ * endpoints as above; dual-stack has suffixes of its own (api.aws), and us-gov no FIPS hosts but
+ * those. Return: as endpoint_resolve_s3().
+ */
+int endpoint_resolve_service(struct endpoint **ret, const struct endpoint_service *service,
+			     char **ret_error);
+
 struct endpoint *endpoint_free(struct endpoint *endpoint);
 DEFINE_FREEP(endpoint);
 
@@ -52,3 +68,10 @@ DEFINE_FREEP(endpoint);
  * Other hosts below amazonaws.com, such as a customer's load balancer, are not.
  */
 bool endpoint_is_aws(const char *host);
+
+/*
+ * May a request for @host (both as in a Host header) be sent to @other, to which the store sent it
+ * on? Only to S3 in the same partition of AWS; with another store, to the same host or one below
+ * what @host itself is below, with the same port.
+ */
+bool endpoint_is_same_store(const char *host, const char *other);

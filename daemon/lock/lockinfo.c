@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/parse.h"
 #include "common/text.h"
 
 /* Go escapes <, > and & for HTML's sake, and U+2028 and U+2029 for JavaScript's. */
@@ -45,7 +46,18 @@ static void put_member(FILE *out, const char *before, const char *name, const ch
 	put_string(out, text);
 }
 
-int lockinfo_format(char **ret, const struct lockinfo *info)
+static void put_tfqd(FILE *out, const struct lockinfo *info)
+{
+	(void)fprintf(out, ",\"Tfqd\":{\"v\":%d", LOCKINFO_VERSION);
+	put_member(out, ",", "host", info->host);
+	put_member(out, ",", "boot", info->boot);
+	(void)fprintf(out, ",\"job\":\"%" PRIu64 "\",\"seq\":%" PRIu64, info->job, info->seq);
+	put_member(out, ",", "nonce", info->nonce);
+	(void)fprintf(out, ",\"lease\":%" PRIu64 ",\"epoch\":%" PRIu64 "}", info->lease_sec,
+		      info->epoch);
+}
+
+static int format(char **ret, const struct lockinfo *info, bool is_plain)
 {
 	char *body = NULL;
 	size_t len = 0;
@@ -61,13 +73,9 @@ int lockinfo_format(char **ret, const struct lockinfo *info)
 	put_member(out, ",", "Version", info->version);
 	put_member(out, ",", "Created", info->created);
 	put_member(out, ",", "Path", info->path);
-	(void)fprintf(out, ",\"Tfqd\":{\"v\":%d", LOCKINFO_VERSION);
-	put_member(out, ",", "host", info->host);
-	put_member(out, ",", "boot", info->boot);
-	(void)fprintf(out, ",\"job\":\"%" PRIu64 "\",\"seq\":%" PRIu64, info->job, info->seq);
-	put_member(out, ",", "nonce", info->nonce);
-	(void)fprintf(out, ",\"lease\":%" PRIu64 ",\"epoch\":%" PRIu64 "}}", info->lease_sec,
-		      info->epoch);
+	if (!is_plain)
+		put_tfqd(out, info);
+	(void)fputc('}', out);
 
 	if ((ferror(out) | fclose(out)) != 0 || !body) { /* glibc may forget an error at the end */
 		free(body);
@@ -75,6 +83,16 @@ int lockinfo_format(char **ret, const struct lockinfo *info)
 	}
 	*ret = body;
 	return 0;
+}
+
+int lockinfo_format(char **ret, const struct lockinfo *info)
+{
+	return format(ret, info, false);
+}
+
+int lockinfo_format_plain(char **ret, const struct lockinfo *info)
+{
+	return format(ret, info, true);
 }
 
 static void take_text(char *buf, const json_t *object, const char *name)
@@ -90,17 +108,64 @@ static bool is_nonce(const char *text)
 	       strspn(text, "0123456789abcdef") == LOCKINFO_NONCE_LEN - 1;
 }
 
+static uint64_t number_of(const char *text)
+{
+	uint64_t number = 0;
+
+	return text && parse_u64(text, UINT64_MAX, &number) == 0 ? number : 0;
+}
+
 static void take_ours(struct lockinfo_seen *ret, const json_t *tfqd)
 {
 	const char *nonce = json_string_value(json_object_get(tfqd, "nonce"));
+	const char *host = json_string_value(json_object_get(tfqd, "host"));
 	const json_t *lease = json_object_get(tfqd, "lease");
+	const json_t *epoch = json_object_get(tfqd, "epoch");
 
 	if (json_integer_value(json_object_get(tfqd, "v")) != LOCKINFO_VERSION ||
-	    !is_nonce(nonce) || !json_is_integer(lease) || json_integer_value(lease) < 0)
+	    !is_nonce(nonce) || !json_is_integer(lease) || json_integer_value(lease) < 0 ||
+	    json_integer_value(lease) > LOCKINFO_LEASE_MAX)
 		return;
 	ret->is_tfqd = true;
 	ret->lease_sec = (uint64_t)json_integer_value(lease);
+	ret->job = number_of(json_string_value(json_object_get(tfqd, "job")));
+	if (json_integer_value(epoch) > 0)
+		ret->epoch = (uint64_t)json_integer_value(epoch);
+	(void)text_printable(ret->host, sizeof(ret->host), host ? host : "");
 	memcpy(ret->nonce, nonce, sizeof(ret->nonce));
+}
+
+void lockinfo_take_lease(struct lockinfo_seen *seen, const struct lockinfo_lease *lease)
+{
+	uint64_t ms;
+
+	seen->is_tfqd = false;
+	seen->nonce[0] = seen->host[0] = '\0';
+	seen->lease_sec = seen->job = seen->epoch = 0;
+	if (number_of(lease->version) != LOCKINFO_VERSION || !is_nonce(lease->nonce) ||
+	    !lease->lease_ms ||
+	    parse_u64(lease->lease_ms, LOCKINFO_LEASE_MAX * USEC_PER_MSEC, &ms) < 0)
+		return;
+	seen->is_tfqd = true;
+	seen->lease_sec = ms / 1000;
+	seen->job = number_of(lease->job);
+	seen->epoch = number_of(lease->epoch);
+	(void)text_printable(seen->host, sizeof(seen->host), lease->owner ? lease->owner : "");
+	memcpy(seen->nonce, lease->nonce, sizeof(seen->nonce));
+}
+
+uint64_t lockinfo_lease_usec(const struct lockinfo_seen *seen)
+{
+	return seen->is_tfqd ? seen->lease_sec * USEC_PER_SEC : 0;
+}
+
+const char *lockinfo_strerror(int error)
+{
+	switch (-error) {
+	case EFBIG: return "is far too long for one";
+	case ENOMSG: return "has no ID";
+	default: return "is no JSON object with nothing behind it";
+	}
 }
 
 int lockinfo_parse(struct lockinfo_seen *ret, const char *body, size_t len)
@@ -112,16 +177,20 @@ int lockinfo_parse(struct lockinfo_seen *ret, const char *body, size_t len)
 
 	*ret = (struct lockinfo_seen){ 0 };
 	if (len > LOCKINFO_BODY_MAX)
-		return -EBADMSG;
+		return -EFBIG;
 	object = json_loadb(body, len, JSON_REJECT_DUPLICATES, &error);
 	if (!object) { /* terraform lets the last one win */
 		object = json_loadb(body, len, 0, &error);
 		has_twins = true;
 	}
+	if (!json_is_object(object)) {
+		json_decref(object);
+		return -EBADMSG;
+	}
 	id = json_string_value(json_object_get(object, "ID"));
 	if (!id || !*id) {
 		json_decref(object);
-		return -EBADMSG;
+		return -ENOMSG;
 	}
 
 	take_text(ret->id, object, "ID");

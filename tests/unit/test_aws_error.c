@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
 #include "common/aws/aws_error.h"
+#include "common/cleanup.h"
 #include "tests/unit/unit.h"
 
 /* A copy of exactly its size, so that a read past the end is caught. */
@@ -26,9 +26,9 @@ static bool is_empty(const struct aws_error *error)
 
 #define XML          "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 #define PRECONDITION "At least one of the pre-conditions you specified did not hold"
-#define NOTHING                \
-	{                      \
-		"", "", "", "" \
+#define NOTHING                    \
+	{                          \
+		"", "", "", "", "" \
 	}
 
 static const struct {
@@ -40,59 +40,59 @@ static const struct {
 	{ "a lost race",
 	  XML "<Error><Code>PreconditionFailed</Code><Message>" PRECONDITION "</Message>"
 	  "<Condition>If-None-Match</Condition><RequestId>REQ</RequestId><HostId>ID</HostId></Error>",
-	  { "PreconditionFailed", PRECONDITION, "", "" } },
+	  { "PreconditionFailed", PRECONDITION, "", "", "" } },
 	{ "the wrong region",
 	  XML "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is "
 	  "malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'</Message>"
 	  "<Region>eu-west-1</Region><RequestId>R</RequestId><HostId>H</HostId></Error>",
 	  { "AuthorizationHeaderMalformed", "The authorization header is malformed; the region "
-	    "'us-east-1' is wrong; expecting 'eu-west-1'", "eu-west-1", "" } },
+	    "'us-east-1' is wrong; expecting 'eu-west-1'", "eu-west-1", "", "" } },
 	{ "the wrong time",
 	  XML "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message>"
 	  "<RequestTime>20260131T235958Z</RequestTime><ServerTime>2026-02-01T00:20:00Z</ServerTime>"
 	  "<MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds></Error>",
-	  { "RequestTimeTooSkewed", "The difference is too large.", "", "2026-02-01T00:20:00Z" } },
+	  { "RequestTimeTooSkewed", "The difference is too large.", "", "2026-02-01T00:20:00Z", "" } },
 	{ "STS wraps its error",
 	  "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n  <Error>\n"
 	  "    <Type>Sender</Type>\n    <Code>AccessDenied</Code>\n    <Message>No.</Message>\n"
 	  "  </Error>\n  <RequestId>R</RequestId>\n</ErrorResponse>\n",
-	  { "AccessDenied", "No.", "", "" } },
+	  { "AccessDenied", "No.", "", "", "" } },
 	{ "a default namespace",
 	  "<Error xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Code>SlowDown</Code></Error>",
-	  { "SlowDown", "", "", "" } },
+	  { "SlowDown", "", "", "", "" } },
 	{ "a namespace with a prefix",
 	  "<s3:Error xmlns:s3=\"urn:x\"><s3:Code>SlowDown</s3:Code></s3:Error>",
-	  { "SlowDown", "", "", "" } },
+	  { "SlowDown", "", "", "", "" } },
 	{ "an empty message",
 	  "<Error><Code>NoSuchKey</Code><Message></Message></Error>",
-	  { "NoSuchKey", "", "", "" } },
+	  { "NoSuchKey", "", "", "", "" } },
 	{ "an empty message in short",
 	  "<Error><Code>NoSuchKey</Code><Message/><Region/></Error>",
-	  { "NoSuchKey", "", "", "" } },
+	  { "NoSuchKey", "", "", "", "" } },
 	{ "no declaration, members in another order, blanks around",
 	  "  \n<Error ><Region>r</Region><Message>m</Message><Code>c</Code></Error>\r\n ",
-	  { "c", "m", "r", "" } },
+	  { "c", "m", "r", "", "" } },
 	{ "the entities that XML has of its own",
 	  "<Error><Code>C</Code><Message>&lt;a&gt; &amp; &quot;b&quot; &#252; &#x20AC;</Message></Error>",
-	  { "C", "<a> & \"b\" \xc3\xbc \xe2\x82\xac", "", "" } },
+	  { "C", "<a> & \"b\" \xc3\xbc \xe2\x82\xac", "", "", "" } },
 	{ "CDATA and comments",
 	  "<Error><Code>A<!-- x -->B</Code><Message><![CDATA[<b>&]]></Message></Error>",
-	  { "AB", "<b>&", "", "" } },
+	  { "AB", "<b>&", "", "", "" } },
 	{ "the first member that is not empty counts",
 	  "<Error><Code/><Code>One</Code><Code>Two</Code></Error>",
-	  { "One", "", "", "" } },
+	  { "One", "", "", "", "" } },
 	{ "what is nested in a member is not of it",
 	  "<Error><Code>A<x>no<Code>no</Code></x>B</Code></Error>",
-	  { "AB", "", "", "" } },
+	  { "AB", "", "", "", "" } },
 	{ "members of something else are not ours",
 	  "<Error><Details><Code>no</Code></Details><Message>m</Message></Error>",
-	  { "", "m", "", "" } },
+	  { "", "m", "", "", "" } },
 	{ "members after the error are not ours",
 	  "<ErrorResponse><Code>no</Code><Error><Message>m</Message></Error><Code>no</Code></ErrorResponse>",
-	  { "", "m", "", "" } },
+	  { "", "m", "", "", "" } },
 	{ "members of what comes after the error are not ours",
 	  "<ErrorResponse><Error><Message>m</Message></Error><x><Code>no</Code></x></ErrorResponse>",
-	  { "", "m", "", "" } },
+	  { "", "m", "", "", "" } },
 	{ "a result with an error in it",
 	  "<DeleteResult><Error><Code>AccessDenied</Code></Error></DeleteResult>", NOTHING },
 	{ "a result", "<ListBucketResult><Name>b</Name></ListBucketResult>", NOTHING },
@@ -121,7 +121,7 @@ static const struct {
 	  "<!DOCTYPE Error [<!ENTITY % x \"<!ENTITY y 'z'>\"> %x;]><Error><Code>C</Code></Error>", NOTHING },
 	{ "an encoding that is not there",
 	  "<?xml version=\"1.0\" encoding=\"EBCDIC-X\"?><Error><Code>C</Code></Error>",
-	  { "C", "", "", "" } },
+	  { "C", "", "", "", "" } },
 	/* clang-format on */
 };
 #define CASE_COUNT ((int)(sizeof(cases) / sizeof(cases[0])))
@@ -336,8 +336,80 @@ START_TEST(billion_laughs_give_nothing)
 }
 END_TEST
 
+START_TEST(redirect_names_its_host)
+{
+	static const char body[] =
+		"<Error><Code>TemporaryRedirect</Code><Endpoint>b.s3-x.amazonaws.com</Endpoint>"
+		"</Error>";
+	struct aws_error error;
+
+	parse_exactly(&error, body, strlen(body));
+	ck_assert_str_eq(error.code, "TemporaryRedirect");
+	ck_assert_str_eq(error.endpoint, "b.s3-x.amazonaws.com");
+}
+END_TEST
+
+static const struct {
+	const char *body, *code, *message;
+} jsons[] = {
+	/* clang-format off */
+	{ "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException\","
+	  "\"message\":\"The conditional request failed\",\"Item\":{}}",
+	  "ConditionalCheckFailedException", "The conditional request failed" },
+	{ "{\"__type\":\"com.amazon.coral.service#AccessDeniedException\",\"Message\":\"no\"}",
+	  "AccessDeniedException", "no" },
+	{ "{\"__type\":\"ValidationException\"}", "ValidationException", "" },
+	{ "{\"__type\":\"a#b#C\",\"message\":\"x\\u001by\"}", "C", "x?y" },
+	{ "{\"__type\":7,\"message\":[]}", "", "" },
+	{ "{\"__type\":\"A\"} x", "", "" },
+	{ "[\"__type\"]", "", "" },
+	{ "\"__type\"", "", "" },
+	{ "<html>", "", "" },
+	{ "", "", "" },
+	/* clang-format on */
+};
+#define JSON_COUNT ((int)(sizeof(jsons) / sizeof(jsons[0])))
+
+START_TEST(json_gives_its_members)
+{
+	const size_t len = strlen(jsons[_i].body);
+	AUTO_FREE char *copy = malloc(len ? len : 1); /* without the NUL */
+	struct aws_error error;
+
+	ck_assert_ptr_nonnull(copy);
+	memcpy(copy, jsons[_i].body, len);
+	memset(&error, 'x', sizeof(error));
+	aws_error_parse_json(&error, copy, len);
+	ck_assert_str_eq(error.code, jsons[_i].code);
+	ck_assert_str_eq(error.message, jsons[_i].message);
+	ck_assert_str_eq(error.region, "");
+}
+END_TEST
+
+START_TEST(json_over_the_limit_gives_nothing)
+{
+	const size_t len = AWS_ERROR_BODY_MAX + 1;
+	AUTO_FREE char *body = malloc(len);
+	struct aws_error error;
+
+	ck_assert_ptr_nonnull(body);
+	memset(body, ' ', len);
+	(void)mempcpy(body, "{\"__type\":\"A\"}", 14);
+	aws_error_parse_json(&error, body, len);
+	ck_assert_str_eq(error.code, "");
+	aws_error_parse_json(&error, body, len - 1);
+	ck_assert_str_eq(error.code, "A");
+	memset(body, '[', len); /* deep */
+	aws_error_parse_json(&error, body, len - 1);
+	ck_assert_str_eq(error.code, "");
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_test(tcase, redirect_names_its_host);
+	tcase_add_loop_test(tcase, json_gives_its_members, 0, JSON_COUNT);
+	tcase_add_test(tcase, json_over_the_limit_gives_nothing);
 	tcase_add_loop_test(tcase, body_gives_its_members, 0, CASE_COUNT);
 	tcase_add_loop_test(tcase, every_prefix_gives_nothing, 0, CASE_COUNT);
 	tcase_add_test(tcase, any_byte_anywhere_does_no_harm);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
 #include "common/aws/endpoint.h"
+#include "common/cleanup.h"
 #include "tests/unit/unit.h"
 
 #define A63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -312,8 +312,96 @@ START_TEST(nothing_can_be_freed)
 }
 END_TEST
 
+static const struct {
+	struct endpoint_service service;
+	const char *origin; /* NULL: refused */
+	const char *path;
+} services[] = {
+	/* clang-format off */
+	{ { "dynamodb", NULL, "eu-west-1", false, false }, "https://dynamodb.eu-west-1.amazonaws.com", "/" },
+	{ { "dynamodb", NULL, "eu-west-1", false, true }, "https://dynamodb.eu-west-1.api.aws", "/" },
+	{ { "dynamodb", NULL, "eu-west-1", true, false }, "https://dynamodb-fips.eu-west-1.amazonaws.com", "/" },
+	{ { "dynamodb", NULL, "eu-west-1", true, true }, "https://dynamodb-fips.eu-west-1.api.aws", "/" },
+	{ { "sts", NULL, "mars-1", false, false }, "https://sts.mars-1.amazonaws.com", "/" },
+	{ { "sts", NULL, "cn-north-1", false, false }, "https://sts.cn-north-1.amazonaws.com.cn", "/" },
+	{ { "dynamodb", NULL, "cn-north-1", false, true },
+	  "https://dynamodb.cn-north-1.api.amazonwebservices.com.cn", "/" },
+	{ { "dynamodb", NULL, "cn-north-1", true, false }, NULL, NULL },
+	{ { "dynamodb", NULL, "us-gov-west-1", true, false }, "https://dynamodb.us-gov-west-1.amazonaws.com", "/" },
+	{ { "sts", NULL, "us-gov-west-1", true, true }, "https://sts-fips.us-gov-west-1.api.aws", "/" },
+	{ { "dynamodb", NULL, "us-iso-east-1", false, false }, "https://dynamodb.us-iso-east-1.c2s.ic.gov", "/" },
+	{ { "dynamodb", NULL, "us-isob-east-1", false, true },
+	  "https://dynamodb.us-isob-east-1.api.aws.scloud", "/" },
+	{ { "dynamodb", NULL, "eusc-de-east-1", false, false }, "https://dynamodb.eusc-de-east-1.amazonaws.eu", "/" },
+	{ { "dynamodb", NULL, "eusc-de-east-1", false, true },
+	  "https://dynamodb.eusc-de-east-1.api.amazonwebservices.eu", "/" },
+	{ { "dynamodb", "http://127.0.0.1:8000", "eu-west-1", true, true }, "http://127.0.0.1:8000", "/" },
+	{ { "dynamodb", "https://db.example:443/base/", "eu-west-1", false, false }, "https://db.example", "/base/" },
+	{ { "dynamodb", "http://[::1]:8000/a/b", "eu-west-1", false, false }, "http://[::1]:8000", "/a/b/" },
+	{ { "dynamodb", "db.example", "eu-west-1", false, false }, NULL, NULL },
+	{ { "dynamodb", "http://u:p@db.example", "eu-west-1", false, false }, NULL, NULL },
+	{ { "dynamodb", NULL, "eu-west-1.evil.example/", false, false }, NULL, NULL },
+	{ { "dynamodb", NULL, NULL, false, false }, NULL, NULL },
+	/* clang-format on */
+};
+#define SERVICE_COUNT ((int)(sizeof(services) / sizeof(services[0])))
+
+START_TEST(service_has_its_endpoint)
+{
+	CLEANUP(endpoint_freep) struct endpoint *endpoint = NULL;
+	AUTO_FREE char *error = NULL;
+	const int r = endpoint_resolve_service(&endpoint, &services[_i].service, &error);
+
+	if (!services[_i].origin) {
+		ck_assert_int_eq(r, -EINVAL);
+		ck_assert_ptr_nonnull(error);
+		return;
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_str_eq(endpoint->origin, services[_i].origin);
+	ck_assert_str_eq(endpoint->host, strstr(services[_i].origin, "://") + 3);
+	ck_assert_str_eq(endpoint->path, services[_i].path);
+}
+END_TEST
+
+static const struct {
+	const char *host, *other;
+	bool is_same;
+} redirects[] = {
+	/* clang-format off */
+	{ "bkt.s3.eu-west-1.amazonaws.com", "bkt.s3.us-west-2.amazonaws.com", true },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "bkt.s3-gztb4pa9sq.amazonaws.com", true },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "bkt.s3-eu-west-1.amazonaws.com", true },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "evil.example", false },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "bkt.s3.eu-west-1.amazonaws.com.evil.example", false },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "lb-1.eu-west-1.elb.amazonaws.com", false },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "bkt.s3.cn-north-1.amazonaws.com.cn", false },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "u@bkt.s3.us-west-2.amazonaws.com", false },
+	{ "bkt.s3.eu-west-1.amazonaws.com", "", false },
+	{ "bkt.minio.example.com:9000", "node2.minio.example.com:9000", true },
+	{ "bkt.minio.example.com:9000", "node2.minio.example.com:9001", false },
+	{ "bkt.minio.example.com", "minio.example.com", false },
+	{ "bkt.minio.example.com", "evilminio.example.com", false },
+	{ "minio.example", "other.example", false },
+	{ "minio.example:9000", "minio.example:9000", true },
+	{ "10.0.0.1:9000", "11.0.0.1:9000", false },
+	{ "10.0.0.1:9000", "10.0.0.1:9000", true },
+	{ "localhost:9000", "evil.localhost:9000", false },
+	/* clang-format on */
+};
+#define REDIRECT_COUNT ((int)(sizeof(redirects) / sizeof(redirects[0])))
+
+START_TEST(redirect_stays_within_the_store)
+{
+	ck_assert_int_eq(endpoint_is_same_store(redirects[_i].host, redirects[_i].other),
+			 redirects[_i].is_same);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_loop_test(tcase, service_has_its_endpoint, 0, SERVICE_COUNT);
+	tcase_add_loop_test(tcase, redirect_stays_within_the_store, 0, REDIRECT_COUNT);
 	tcase_add_loop_test(tcase, object_is_found, 0, CASE_COUNT);
 	tcase_add_loop_test(tcase, what_is_no_endpoint_is_refused, 0, REFUSED_COUNT);
 	tcase_add_test(tcase, user_name_is_told_as_the_reason);

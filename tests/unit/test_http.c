@@ -68,7 +68,10 @@ static bool serve(int fd, const char *request, unsigned connection)
 {
 	char text[4096];
 
-	if (has(request, "/echo")) {
+	if (strncmp(request, "CONNECT ", 8) == 0) {
+		say(fd, "HTTP/1.1 407 Proxy Authentication Required\r\nETag: \"no\"\r\n"
+			"Content-Length: 0\r\n\r\n");
+	} else if (has(request, "/echo") || has(request, "http://proxied.example/echo")) {
 		(void)snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
 			       strlen(request));
 		say(fd, text);
@@ -78,9 +81,9 @@ static bool serve(int fd, const char *request, unsigned connection)
 			       "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n%04u", connection);
 		say(fd, text);
 	} else if (has(request, "/headers")) {
-		say(fd,
-		    "HTTP/1.1 404 Not Found\r\nETAG:\t \"abc\" \r\nDate: today\r\n"
-		    "ETagX: no\r\nX-Amz-Bucket-Region: eu-west-1\r\nContent-Length: 2\r\n\r\nno");
+		say(fd, "HTTP/1.1 404 Not Found\r\nETAG:\t \"abc\" \r\nDate: today\r\n"
+			"ETagX: no\r\nX-Amz-Bucket-Region: eu-west-1\r\nx-amz-crc32: 12\r\n"
+			"Location: http://b.example/x\r\nContent-Length: 2\r\n\r\nno");
 	} else if (has(request, "/long-etag")) {
 		say_many(fd, "HTTP/1.1 200 OK\r\nETag: ", HTTP_HEADER_MAX);
 		say(fd, "\r\nContent-Length: 0\r\n\r\n");
@@ -191,6 +194,9 @@ static void on_done(const struct http_response *response, void *userdata)
 	result->body[response->body_len] = '\0';
 }
 
+static const char *proxy; /* for all that is begun */
+static bool fresh;
+
 static struct http_transfer *begin(struct result *result, const char *method, const char *path,
 				   const char *body, uint64_t timeout_usec)
 {
@@ -198,7 +204,10 @@ static struct http_transfer *begin(struct result *result, const char *method, co
 	struct http_transfer *transfer = NULL;
 	char url[256];
 
-	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", port, path);
+	if (path[0] == '/')
+		(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", port, path);
+	else
+		(void)snprintf(url, sizeof(url), "%s", path);
 	memset(result, 0, sizeof(*result));
 	ck_assert_int_eq(http_start(&transfer, http,
 				    &(struct http_request){
@@ -207,6 +216,8 @@ static struct http_transfer *begin(struct result *result, const char *method, co
 					    .headers = headers,
 					    .body = body,
 					    .body_len = body ? strlen(body) : 0,
+					    .proxy = proxy,
+					    .fresh = fresh,
 					    .connect_timeout_usec = BOUND_USEC,
 					    .timeout_usec = timeout_usec,
 				    },
@@ -235,7 +246,11 @@ static void setup(void)
 {
 	const int listening = listen_somewhere(&port);
 
-	ck_assert_int_eq(unsetenv("http_proxy"), 0);
+	/* Nobody is to ask for these. */
+	ck_assert_int_eq(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+	ck_assert_int_eq(setenv("https_proxy", "http://127.0.0.1:1", 1), 0);
+	ck_assert_int_eq(setenv("ALL_PROXY", "http://127.0.0.1:1", 1), 0);
+	ck_assert_int_eq(setenv("NO_PROXY", "proxied.example", 1), 0);
 	server = fork();
 	ck_assert_int_ge(server, 0);
 	if (server == 0)
@@ -296,6 +311,8 @@ START_TEST(answer_brings_its_headers_and_body)
 	ck_assert_str_eq(result->response.etag, "\"abc\"");
 	ck_assert_str_eq(result->response.date, "today");
 	ck_assert_str_eq(result->response.region, "eu-west-1");
+	ck_assert_str_eq(result->response.crc32, "12");
+	ck_assert_str_eq(result->response.location, "http://b.example/x");
 	ck_assert_str_eq(result->body, "no");
 	result = ask("GET", "/long-etag", NULL);
 	ck_assert_int_eq(result->response.status, 200);
@@ -331,6 +348,8 @@ START_TEST(broken_answer_is_none_and_may_have_been_done)
 	ck_assert_msg(!result->response.is_answered, "%s", broken[_i]);
 	ck_assert(!result->response.is_unsent);
 	ck_assert_str_ne(result->response.error, "");
+	ck_assert_int_eq(result->response.is_cut, strcmp(broken[_i], "/too-large") == 0);
+	ck_assert(!result->response.is_cut || result->response.status == 200);
 }
 END_TEST
 
@@ -432,8 +451,74 @@ START_TEST(nothing_runs_when_nothing_is_asked)
 }
 END_TEST
 
+START_TEST(fresh_connection_is_another_one)
+{
+	char first[5];
+
+	(void)ask("GET", "/connection", NULL);
+	memcpy(first, results[0].body, sizeof(first));
+	fresh = true;
+	ck_assert_str_ne(ask("GET", "/connection", NULL)->body, first);
+}
+END_TEST
+
+START_TEST(proxy_is_asked_if_it_is_told)
+{
+	char url[64];
+
+	(void)snprintf(url, sizeof(url), "http://al:se%%40cret@127.0.0.1:%u", port);
+	proxy = url;
+	(void)ask("GET", "http://proxied.example/echo", NULL);
+	ck_assert_int_eq(results[0].response.status, 200);
+	ck_assert_ptr_eq(strstr(results[0].body, "GET http://proxied.example/echo HTTP/1.1\r\n"),
+			 results[0].body);
+	/* al:se@cret */
+	ck_assert_ptr_nonnull(
+		strstr(results[0].body, "Proxy-Authorization: Basic YWw6c2VAY3JldA==\r\n"));
+}
+END_TEST
+
+START_TEST(proxy_that_refuses_a_tunnel_has_sent_nothing_on)
+{
+	char url[64];
+
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
+	proxy = url;
+	(void)ask("PUT", "https://proxied.example/echo", "body");
+	ck_assert(!results[0].response.is_answered);
+	ck_assert(results[0].response.is_unsent);
+	ck_assert_str_eq(results[0].response.etag, "");
+	ck_assert_ptr_nonnull(strstr(results[0].response.error, "407"));
+}
+END_TEST
+
+START_TEST(clocks_are_kept_by_host)
+{
+	char host[32];
+
+	ck_assert_int_eq(http_clock(http, "a"), 0);
+	http_set_clock(http, "a", 300);
+	http_set_clock(http, "b", -300);
+	ck_assert_int_eq(http_clock(http, "a"), 300);
+	ck_assert_int_eq(http_clock(http, "b"), -300);
+	http_set_clock(http, "a", 5);
+	ck_assert_int_eq(http_clock(http, "a"), 5);
+	for (int i = 0; i < HTTP_CLOCKS_MAX - 1; i++) {
+		(void)snprintf(host, sizeof(host), "host%d", i);
+		http_set_clock(http, host, i + 1);
+	}
+	ck_assert_int_eq(http_clock(http, "a"), 0);
+	ck_assert_int_eq(http_clock(http, "b"), -300);
+	ck_assert_int_eq(http_clock(http, host), HTTP_CLOCKS_MAX - 1);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
+	tcase_add_test(tcase, fresh_connection_is_another_one);
+	tcase_add_test(tcase, proxy_is_asked_if_it_is_told);
+	tcase_add_test(tcase, proxy_that_refuses_a_tunnel_has_sent_nothing_on);
+	tcase_add_test(tcase, clocks_are_kept_by_host);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, request_goes_out_byte_for_byte);

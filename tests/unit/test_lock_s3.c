@@ -6,61 +6,8 @@
 
 #include "common/cleanup.h"
 #include "daemon/lock/lock_s3.h"
+#include "tests/unit/fake_http.h"
 #include "tests/unit/unit.h"
-
-/* --- http, in the place of the real one ---------------------------------------------------- */
-
-struct http_transfer {
-	bool is_open;
-	char method[8], url[512], ca_bundle[64], ca_pem[64];
-	char headers[32][512];
-	size_t header_count;
-	char body[1024];
-	bool has_body, insecure;
-	uint64_t connect_timeout_usec, timeout_usec;
-	http_done_fn done;
-	void *userdata;
-};
-
-static struct http_transfer sent;
-static unsigned cancelled;
-
-int http_start(struct http_transfer **ret, struct http *http, const struct http_request *request,
-	       http_done_fn done, void *userdata)
-{
-	(void)http;
-	ck_assert(!sent.is_open);
-	sent = (struct http_transfer){ .is_open = true, .done = done, .userdata = userdata };
-	(void)snprintf(sent.method, sizeof(sent.method), "%s", request->method);
-	(void)snprintf(sent.url, sizeof(sent.url), "%s", request->url);
-	(void)snprintf(sent.ca_bundle, sizeof(sent.ca_bundle), "%s",
-		       request->ca_bundle ? request->ca_bundle : "");
-	(void)snprintf(sent.ca_pem, sizeof(sent.ca_pem), "%s",
-		       request->ca_pem ? request->ca_pem : "");
-	for (; request->headers[sent.header_count]; sent.header_count++)
-		(void)snprintf(sent.headers[sent.header_count], sizeof(sent.headers[0]), "%s",
-			       request->headers[sent.header_count]);
-	sent.has_body = request->body != NULL;
-	if (request->body) {
-		ck_assert_uint_lt(request->body_len, sizeof(sent.body));
-		memcpy(sent.body, request->body, request->body_len);
-	}
-	sent.insecure = request->insecure;
-	sent.connect_timeout_usec = request->connect_timeout_usec;
-	sent.timeout_usec = request->timeout_usec;
-	*ret = &sent;
-	return 0;
-}
-
-struct http_transfer *http_cancel(struct http_transfer *transfer)
-{
-	if (transfer) {
-		ck_assert_ptr_eq(transfer, &sent);
-		sent.is_open = false;
-		cancelled++;
-	}
-	return NULL;
-}
 
 /* --- what a store says ---------------------------------------------------------------------- */
 
@@ -91,50 +38,27 @@ static void on_exists(int there, const char *error, void *userdata)
 	answers++;
 }
 
-static struct http_response response_of(int status, const char *body)
-{
-	return (struct http_response){
-		.is_answered = true,
-		.status = status,
-		.body = body,
-		.body_len = strlen(body),
-	};
-}
-
-static void respond(const struct http_response *response)
-{
-	ck_assert(sent.is_open);
-	sent.is_open = false;
-	sent.done(response, sent.userdata);
-}
-
-/* Its value, or NULL; and it may be there once at most. */
-static const char *header(const char *name)
-{
-	const size_t len = strlen(name);
-	const char *value = NULL;
-
-	for (size_t i = 0; i < sent.header_count; i++) {
-		if (strncasecmp(sent.headers[i], name, len) != 0 || sent.headers[i][len] != ':')
-			continue;
-		ck_assert_ptr_null(value);
-		value = sent.headers[i] + len + 2;
-	}
-	return value;
-}
-
 static char word_bucket[] = "bkt", word_key[] = "app/t.tfstate", word_region[] = "eu-west-1";
 static char word_kms[] = "alias/k", word_acl[] = "bucket-owner-full-control";
 static char word_endpoint[] = "http://localhost:9000";
 /* 32 bytes, 0 to 31; the MD5 of these is known. */
 static char word_customer_key[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-static const struct lock_s3_config config = {
-	.access_key = "AKID",
-	.secret_key = "hush",
-	.connect_timeout_usec = 3000000,
-	.request_timeout_usec = 10000000,
-};
+static struct lock_store_config config;
+
+static void setup(void)
+{
+	config = (struct lock_store_config){
+		.connect_timeout_usec = 3000000,
+		.request_timeout_usec = 10000000,
+	};
+	ck_assert_int_eq(identity_new(&config.identity, "AKID", "hush", NULL, "environment", 0), 0);
+}
+
+static void teardown(void)
+{
+	ck_assert_ptr_null(identity_unref(config.identity));
+}
 
 static struct backend plain(void)
 {
@@ -147,7 +71,7 @@ static struct backend plain(void)
 }
 
 static struct lock_store *make_store(const struct backend *backend,
-				     const struct lock_s3_config *with)
+				     const struct lock_store_config *with)
 {
 	struct lock_store *store = NULL;
 	AUTO_FREE char *error = NULL;
@@ -231,13 +155,12 @@ static const struct {
 START_TEST(request_carries_its_condition_and_is_signed)
 {
 	const struct backend backend = plain();
-	struct lock_s3_config with = config;
 	struct lock_store *store;
 	const bool writes = requests[_i].method[0] == 'P';
 
 	for (int i = 0; i < 2; i++) {
-		with.token = i ? "token" : NULL;
-		store = make_store(&backend, &with);
+		config.identity->token = i ? strdup("token") : NULL; /* read at each signing */
+		store = make_store(&backend, &config);
 		send_op(store, requests[_i].op, "\"e1\"", requests[_i].unquoted);
 		ck_assert_str_eq(sent.method, requests[_i].method);
 		ck_assert_str_eq(sent.url, "https://bkt.s3.eu-west-1.amazonaws.com/"
@@ -256,9 +179,30 @@ START_TEST(request_carries_its_condition_and_is_signed)
 		ck_assert(!sent.insecure);
 		check_signature(i == 1);
 		ck_assert_ptr_null(store->ops->free(store)); /* gives it up */
-		ck_assert(!sent.is_open);
+		ck_assert_uint_eq(open_count(), 0);
 	}
 	ck_assert_uint_eq(cancelled, 2);
+}
+END_TEST
+
+/* A DELETE that may be carried out unconditionally is not to be sent twice by libcurl. */
+START_TEST(delete_goes_out_afresh_unless_its_condition_is_known_to_hold)
+{
+	struct backend backend = plain();
+	struct lock_store *store;
+
+	backend.endpoint_s3 = _i == 1 ? word_endpoint : NULL;
+	store = make_store(&backend, &config);
+	for (enum lease_op op = LEASE_READ; op <= LEASE_REMOVE; op++) {
+		send_op(store, op, "\"e1\"", false);
+		ck_assert_int_eq(sent.fresh, _i == 1 && op == LEASE_REMOVE);
+		store->ops->cancel(store);
+	}
+	if (_i == 0) { /* AWS needs no probing */
+		ck_assert_int_eq(store->ops->probe(store, NULL, NULL), 1);
+		ck_assert_uint_eq(open_count(), 0);
+	}
+	store->ops->free(store);
 }
 END_TEST
 
@@ -302,12 +246,12 @@ START_TEST(backends_wishes_are_carried_out)
 {
 	static char bundle[] = "/etc/ca.pem";
 	struct backend backend = plain();
-	struct lock_s3_config with = config;
+	struct lock_store_config with = config;
 	struct lock_store *store;
 
 	backend.skip_s3_checksum = backend.insecure = backend.path_style = true;
 	backend.endpoint_s3 = word_endpoint;
-	with.endpoint = "https://elsewhere.example";
+	with.endpoint_s3 = "https://elsewhere.example";
 	with.region = "us-east-1"; /* the backend's goes first */
 	with.ca_bundle = "/etc/default.pem";
 	store = make_store(&backend, &with);
@@ -373,7 +317,10 @@ static const struct {
 	bool has_words;
 } meanings[] = {
 	/* clang-format off */
-	{ 200, "", ALL, LEASE_R_DONE, false },
+	{ 200, "", ALL & ~LEASE_OPS(READ), LEASE_R_DONE, false },
+	{ 200, "", LEASE_OPS(READ), LEASE_R_UNKNOWN, true }, /* there is no object without an ETag */
+	{ 200, ERROR_XML("SlowDown"), ALL, LEASE_R_UNKNOWN, true },
+	{ 200, "<html>", ALL, LEASE_R_UNKNOWN, true },
 	{ 204, "", LEASE_OPS(REMOVE), LEASE_R_DONE, false },
 	{ 204, "", ALL & ~LEASE_OPS(REMOVE), LEASE_R_UNKNOWN, true },
 	{ 206, "", ALL, LEASE_R_UNKNOWN, true },
@@ -394,12 +341,13 @@ static const struct {
 	{ 599, "", ALL, LEASE_R_UNKNOWN, true },
 	{ 408, "", ALL, LEASE_R_UNKNOWN, true },
 	{ 400, ERROR_XML("RequestTimeout"), ALL, LEASE_R_UNKNOWN, true },
-	{ 403, ERROR_XML("RequestTimeTooSkewed"), ALL, LEASE_R_UNSENT, true },
+	{ 403, ERROR_XML("RequestTimeTooSkewed"), ALL, LEASE_R_DENIED, true }, /* and no Date */
 	{ 403, ERROR_XML("AccessDenied"), ALL, LEASE_R_DENIED, true },
 	{ 403, "", ALL, LEASE_R_DENIED, true },
 	{ 400, ERROR_XML("ExpiredToken"), ALL, LEASE_R_DENIED, true },
 	{ 301, ERROR_XML("PermanentRedirect"), ALL, LEASE_R_DENIED, true },
-	{ 501, ERROR_XML("NotImplemented"), LEASE_OPS(READ), LEASE_R_UNKNOWN, true },
+	{ 501, ERROR_XML("NotImplemented"), ALL, LEASE_R_DENIED, true },
+	{ 501, "", ALL, LEASE_R_UNKNOWN, true },
 	{ 100, "", ALL, LEASE_R_UNKNOWN, true },
 	/* clang-format on */
 };
@@ -453,27 +401,62 @@ START_TEST(no_answer_tells_nothing_but_that_nothing_was_sent)
 END_TEST
 
 #define NONCE "00112233445566778899aabbccddeeff"
+#define OURS                                                                                         \
+	"{\"ID\":\"a-b\",\"Who\":\"al\\u001bice\",\"Tfqd\":{\"v\":1,\"host\":\"m1\",\"job\":\"42\"," \
+	"\"epoch\":7,\"nonce\":\"" NONCE "\",\"lease\":900}}"
+#define RAW "{\"ID\":\"c-d\",\"Who\":\"bob\"}"
+
+static const struct {
+	const char *body;
+	bool is_cut, is_tfqd;
+	const char *id;
+	const char *words; /* of the sentence; NULL: none */
+} found[] = {
+	/* clang-format off */
+	{ OURS, false, true, "a-b", NULL },
+	{ RAW, false, false, "c-d", NULL },
+	{ "<html>", false, false, "", "in between" },
+	{ " \n<Error/>", false, false, "", "in between" },
+	{ "", false, false, "?", "is no JSON object" },
+	{ "no lock", false, false, "?", "aws s3 rm 's3://bkt/app/t.tfstate.tflock'" },
+	{ RAW "x", false, false, "?", "nothing behind it" },
+	{ "[]", false, false, "?", "is no JSON object" },
+	{ "{}", false, false, "?", "has no ID" },
+	{ "{\"ID\":\"\"}", false, false, "?", "has no ID" },
+	{ "{\"ID\":7}", false, false, "?", "force-unlock" },
+	{ "{", true, false, "?", "far too long" },
+	{ "<html>", true, false, "?", "far too long" },
+	/* clang-format on */
+};
+#define FOUND_COUNT ((int)(sizeof(found) / sizeof(found[0])))
 
 START_TEST(lock_that_is_read_is_told)
 {
-	static const char ours[] = "{\"ID\":\"a-b\",\"Who\":\"al\\u001bice\",\"Tfqd\":{\"v\":1,"
-				   "\"nonce\":\"" NONCE "\",\"lease\":900}}";
-	static const char raw[] = "{\"ID\":\"c-d\",\"Who\":\"bob\"}";
-	static const char *const bodies[] = { ours, raw, "<html>", "" };
 	const struct backend backend = plain();
 	struct lock_store *store = make_store(&backend, &config);
-	struct http_response response = response_of(200, bodies[_i]);
+	struct http_response response = response_of(200, found[_i].body);
 
 	(void)snprintf(response.etag, sizeof(response.etag), "\"e7\"");
+	response.is_cut = found[_i].is_cut;
+	response.is_answered = !found[_i].is_cut;
 	send_op(store, LEASE_READ, "", false);
 	respond(&response);
 	ck_assert_int_eq(answered.result, LEASE_R_DONE);
 	ck_assert_str_eq(answered.etag, "\"e7\"");
-	ck_assert_str_eq(answered.nonce, _i == 0 ? NONCE : "");
-	ck_assert_str_eq(answered.id, _i == 0 ? "a-b" : _i == 1 ? "c-d" : "");
-	ck_assert_int_eq(has_holder, _i < 2);
-	if (_i == 0)
+	ck_assert_str_eq(answered.nonce, found[_i].is_tfqd ? NONCE : "");
+	ck_assert_str_eq(answered.id, found[_i].id);
+	ck_assert_int_eq(has_holder, found[_i].id[0] != '\0');
+	ck_assert_uint_eq(answered.lease_usec, found[_i].is_tfqd ? 900000000 : 0);
+	if (found[_i].is_tfqd) {
 		ck_assert_str_eq(holder.who, "al?ice");
+		ck_assert_str_eq(holder.host, "m1");
+		ck_assert_uint_eq(holder.job, 42);
+		ck_assert_uint_eq(holder.epoch, 7);
+	}
+	if (found[_i].words)
+		ck_assert_msg(strstr(why, found[_i].words) != NULL, "%s", why);
+	else
+		ck_assert_str_eq(why, "");
 	store->ops->free(store);
 }
 END_TEST
@@ -510,16 +493,15 @@ START_TEST(clock_that_is_off_is_learnt_for_signing)
 	(void)snprintf(response.date, sizeof(response.date), "Wed, 01 Jan 2031 10:00:00 GMT");
 	send_op(store, LEASE_CREATE, "", false);
 	ck_assert_int_ne(strncmp(header("x-amz-date"), "20310101T1000", 13), 0);
-	respond(&response);
-	ck_assert_int_eq(answered.result, LEASE_R_UNSENT);
-	send_op(store, LEASE_CREATE, "", false);
+	answers = 0;
+	respond(&response); /* sent again at once */
+	ck_assert_uint_eq(answers, 0);
 	ck_assert_int_eq(strncmp(header("x-amz-date"), "20310101T1000", 13), 0);
-
-	/* What is no date teaches nothing. */
-	(void)snprintf(response.date, sizeof(response.date), "yesterday");
-	respond(&response);
-	send_op(store, LEASE_CREATE, "", false);
-	ck_assert_int_eq(strncmp(header("x-amz-date"), "20310101T1000", 13), 0);
+	ck_assert_pstr_eq(header("if-none-match"), "*");
+	ck_assert(sent.has_body);
+	respond(&response); /* but not for ever */
+	ck_assert_uint_eq(answers, 1);
+	ck_assert_int_eq(answered.result, LEASE_R_DENIED);
 	store->ops->free(store);
 }
 END_TEST
@@ -533,7 +515,7 @@ START_TEST(wrong_region_is_named)
 	(void)snprintf(response.region, sizeof(response.region), "us-west-2");
 	send_op(store, LEASE_CREATE, "", false);
 	respond(&response);
-	ck_assert_ptr_nonnull(strstr(why, "us-west-2"));
+	ck_assert_ptr_nonnull(strstr(why, "us-west-2; set it as region"));
 	store->ops->free(store);
 }
 END_TEST
@@ -572,14 +554,17 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
+	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, request_carries_its_condition_and_is_signed, 0, REQUEST_COUNT);
+	tcase_add_loop_test(tcase, delete_goes_out_afresh_unless_its_condition_is_known_to_hold, 0,
+			    2);
 	tcase_add_loop_test(tcase, encryption_is_as_the_states, 0, 3);
 	tcase_add_test(tcase, backends_wishes_are_carried_out);
 	tcase_add_loop_test(tcase, customer_key_that_is_none_is_refused, 0,
 			    (int)(sizeof(bad_keys) / sizeof(bad_keys[0])));
 	tcase_add_loop_test(tcase, status_means_what_its_request_makes_of_it, 0, MEANING_COUNT);
 	tcase_add_loop_test(tcase, no_answer_tells_nothing_but_that_nothing_was_sent, 0, 2);
-	tcase_add_loop_test(tcase, lock_that_is_read_is_told, 0, 4);
+	tcase_add_loop_test(tcase, lock_that_is_read_is_told, 0, FOUND_COUNT);
 	tcase_add_test(tcase, etag_that_could_break_a_header_is_none);
 	tcase_add_test(tcase, clock_that_is_off_is_learnt_for_signing);
 	tcase_add_test(tcase, wrong_region_is_named);

@@ -48,6 +48,51 @@ START_TEST(body_is_terraforms_and_our_member_behind_it)
 }
 END_TEST
 
+START_TEST(plain_body_is_terraforms_alone)
+{
+	AUTO_FREE char *body = NULL;
+
+	ck_assert_int_eq(lockinfo_format_plain(&body, &as_captured), 0);
+	ck_assert_str_eq(body, captured);
+}
+END_TEST
+
+static const struct {
+	struct lockinfo_lease lease;
+	bool is_tfqd;
+	uint64_t lease_sec;
+} leases[] = {
+	/* clang-format off */
+	{ { "1", NONCE, "m", "42", "900000", "7" }, true, 900 },
+	{ { "1", NONCE, "m", "42", "0", "7" }, true, 0 },
+	{ { "1", NONCE, "m", "42", "86400000", "7" }, true, 86400 },
+	{ { "1", NONCE, "m", "42", "86400001", "7" }, false, 0 },
+	{ { "2", NONCE, "m", "42", "900000", "7" }, false, 0 },
+	{ { NULL, NONCE, "m", "42", "900000", "7" }, false, 0 },
+	{ { "1", "x", "m", "42", "900000", "7" }, false, 0 },
+	{ { "1", NULL, "m", "42", "900000", "7" }, false, 0 },
+	{ { "1", NONCE, "m", "42", NULL, "7" }, false, 0 },
+	{ { "1", NONCE, "m", "42", "-1", "7" }, false, 0 },
+	{ { "1", NONCE, "m", "42", "1.5", "7" }, false, 0 },
+	/* clang-format on */
+};
+#define LEASE_COUNT ((int)(sizeof(leases) / sizeof(leases[0])))
+
+START_TEST(lease_beside_the_info_is_believed_as_a_whole_or_not)
+{
+	struct lockinfo_seen seen = { .is_tfqd = true, .nonce = NONCE, .lease_sec = 5, .job = 9 };
+
+	lockinfo_take_lease(&seen, &leases[_i].lease);
+	ck_assert_int_eq(seen.is_tfqd, leases[_i].is_tfqd);
+	ck_assert_uint_eq(seen.lease_sec, leases[_i].lease_sec);
+	ck_assert_uint_eq(lockinfo_lease_usec(&seen), leases[_i].lease_sec * 1000000);
+	ck_assert_str_eq(seen.nonce, leases[_i].is_tfqd ? NONCE : "");
+	ck_assert_str_eq(seen.host, leases[_i].is_tfqd ? "m" : "");
+	ck_assert_uint_eq(seen.job, leases[_i].is_tfqd ? 42 : 0);
+	ck_assert_uint_eq(seen.epoch, leases[_i].is_tfqd ? 7 : 0);
+}
+END_TEST
+
 /* What Go 1.23's encoding/json writes for a string. */
 static const struct {
 	const char *text, *json;
@@ -212,10 +257,10 @@ static const struct {
 	{ "null", -EBADMSG, "" },
 	{ "[]", -EBADMSG, "" },
 	{ "\"ID\"", -EBADMSG, "" },
-	{ "{}", -EBADMSG, "" },
-	{ "{\"ID\":1}", -EBADMSG, "" },
-	{ "{\"ID\":null}", -EBADMSG, "" },
-	{ "{\"ID\":\"\"}", -EBADMSG, "" },
+	{ "{}", -ENOMSG, "" },
+	{ "{\"ID\":1}", -ENOMSG, "" },
+	{ "{\"ID\":null}", -ENOMSG, "" },
+	{ "{\"ID\":\"\"}", -ENOMSG, "" },
 	{ "{\"ID\":\"x\"}x", -EBADMSG, "" },
 	{ "{\"ID\":\"x\"}{}", -EBADMSG, "" },
 	{ "{\"ID\":\"x\",}", -EBADMSG, "" },
@@ -266,7 +311,7 @@ START_TEST(long_texts_are_cut_and_long_bodies_refused)
 	body[LOCKINFO_BODY_MAX] = ' ';
 	ck_assert_int_eq(lockinfo_parse(&seen, body, LOCKINFO_BODY_MAX), 0);
 	ck_assert_uint_eq(strlen(seen.id), LOCKINFO_TEXT_MAX - 1);
-	ck_assert_int_eq(lockinfo_parse(&seen, body, LOCKINFO_BODY_MAX + 1), -EBADMSG);
+	ck_assert_int_eq(lockinfo_parse(&seen, body, LOCKINFO_BODY_MAX + 1), -EFBIG);
 
 	memset(body, '[', size);
 	ck_assert_int_eq(lockinfo_parse(&seen, body, LOCKINFO_BODY_MAX), -EBADMSG);
@@ -322,6 +367,9 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
+	tcase_add_test(tcase, plain_body_is_terraforms_alone);
+	tcase_add_loop_test(tcase, lease_beside_the_info_is_believed_as_a_whole_or_not, 0,
+			    LEASE_COUNT);
 	tcase_add_test(tcase, body_is_terraforms_and_our_member_behind_it);
 	tcase_add_loop_test(tcase, strings_are_escaped_as_go_does, 0, STRING_COUNT);
 	tcase_add_test(tcase, no_member_of_ours_hides_one_of_terraforms);
