@@ -52,3 +52,9 @@ DEFINE_FREEP(endpoint);
  * Other hosts below amazonaws.com, such as a customer's load balancer, are not.
  */
 bool endpoint_is_aws(const char *host);
+
+/*
+ * What stands behind the region in the hosts of AWS's other services: "amazonaws.com", or with
+ * @use_dualstack "api.aws". Return: static; NULL for a region that is not [a-z0-9-]+.
+ */
+const char *endpoint_suffix(const char *region, bool use_dualstack);
