@@ -137,12 +137,15 @@ static int understand(struct ask *ask)
 int ask_new(struct ask **ret, const char *text, size_t len)
 {
 	struct ask *ask = calloc(1, sizeof(*ask));
+	json_int_t seconds;
 	int r;
 
 	if (!ask)
 		return -ENOMEM;
-	ask->deadline_usec = ask_clock() + ASK_SECONDS * USEC_PER_SEC;
 	ask->question = json_loadb(text, len, 0, NULL);
+	seconds = json_integer_value(json_object_get(ask->question, "seconds"));
+	ask->seconds = seconds >= 1 && seconds <= ASK_SECONDS ? (uint64_t)seconds : ASK_SECONDS;
+	ask->deadline_usec = ask_clock() + ask->seconds * USEC_PER_SEC;
 	r = understand(ask);
 	*ret = ask;
 	return r;

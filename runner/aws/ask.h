@@ -14,6 +14,7 @@
  *   proxy              http, https, no_proxy: as proxy_settings_find() found them
  *   endpoint_sts       where nothing else says where STS is
  *   session_name       of a role's session, where nothing else says one
+ *   seconds            for all together, 1 to 60, which it is if it is not said
  * All may be missing or null but environment and directory.
  */
 #pragma once
@@ -28,7 +29,7 @@
 
 #define ASK_QUESTION_MAX (16U * 1024 * 1024) /* bytes; an environment may have that much */
 #define ASK_FILE_MAX     1048576             /* bytes of a shared file, a token or a cache */
-#define ASK_SECONDS      60                  /* for everything together */
+#define ASK_SECONDS      60                  /* for everything together, at most */
 
 struct ask {
 	json_t *question;      /* with secrets */
@@ -39,6 +40,7 @@ struct ask {
 	char *unread;        /* a shared file that is there and could not be read; NULL: none */
 	const char *profile; /* the one that counts for endpoints and the like; NULL: none */
 	struct proxy_settings proxy;
+	uint64_t seconds;       /* for everything */
 	uint64_t deadline_usec; /* by the monotonic clock */
 	bool has_strays; /* a process of somebody's had to be killed: its children may live on */
 	char *error;     /* the sentence of the last failure */

@@ -2,6 +2,7 @@
 /* credential_process: a command of the user's that prints credentials (aws.md 5.3). */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,9 +17,8 @@
 #include "common/process.h"
 #include "runner/aws/sources.h"
 
-#define OUTPUT_MAX   65536U
-#define COMMAND_USEC (60 * USEC_PER_SEC)
-#define MORE_USEC    (20 * USEC_PER_SEC) /* for what comes after it, a role perhaps */
+#define OUTPUT_MAX 65536U
+#define MORE_USEC  (20 * USEC_PER_SEC) /* for what comes after it, a role perhaps */
 
 struct output {
 	char *text; /* NUL-ended, wiped */
@@ -92,7 +92,7 @@ static int wait_until(pid_t pid, uint64_t until)
 /* Return: the status of its end, or a negative errno. */
 static int collect(struct output *output, const char *command, struct ask *ask)
 {
-	const uint64_t until = ask_clock() + COMMAND_USEC;
+	const uint64_t until = ask_clock() + ask->seconds * USEC_PER_SEC;
 	int fds[2], r;
 	pid_t pid;
 
@@ -120,9 +120,10 @@ static int judge(struct ask *ask, const char *profile, int r)
 {
 	if (r == -ETIMEDOUT)
 		return ask_fail(ask, r,
-				"The credential_process of profile %s did not end within 60 s. It "
+				"The credential_process of profile %s did not end within %" PRIu64
+				" s. It "
 				"cannot ask anybody anything here: sign in first.",
-				profile);
+				profile, ask->seconds);
 	if (r == -EFBIG)
 		return ask_fail(ask, r, "The credential_process of profile %s prints too much.",
 				profile);
