@@ -326,6 +326,7 @@ struct backend *backend_free(struct backend *backend)
 	if (!backend)
 		return NULL;
 
+	secret_free(backend->credentials_json);
 	free(backend->profile);
 	secret_free(backend->token);
 	secret_free(backend->secret_key);

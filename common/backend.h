@@ -55,6 +55,11 @@ struct backend {
 	char *secret_key;
 	char *token;
 	char *profile; /* from the backend block alone */
+	/*
+	 * What else the block says of credentials, and these again, as one JSON object for
+	 * tfq-runner --credentials (runner/aws/ask.h); NULL: nothing.
+	 */
+	char *credentials_json;
 	bool use_lockfile;
 	bool path_style;
 	bool encrypt;

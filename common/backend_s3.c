@@ -330,8 +330,15 @@ int backend_parse_s3(const struct backend_parse *parse, const json_t *config,
 {
 	static int (*const steps[])(const struct backend_parse *, const json_t *,
 				    struct backend *) = {
-		parse_bools,  parse_strings, parse_presence, backend_parse_endpoints,
-		parse_region, parse_bucket,  parse_key,      parse_encryption,
+		parse_bools,
+		parse_strings,
+		parse_presence,
+		backend_parse_endpoints,
+		parse_region,
+		parse_bucket,
+		parse_key,
+		parse_encryption,
+		backend_parse_credentials,
 	};
 	int r;
 
