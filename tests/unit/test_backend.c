@@ -71,7 +71,8 @@ static const char full_credentials[] =
 	"\"role_arn\":\"arn:aws:iam::123456789012:role/tf\",\"session_name\":\"sess\","
 	"\"source_identity\":null,\"tags\":{\"a\":\"b\"},\"transitive_tag_keys\":[\"a\"]},"
 	"\"endpoint_sts\":\"http://sts.test:3\",\"profile\":\"prod\",\"secret_key\":\"" SECRET_KEY
-	"\",\"shared_config_files\":[\"/path/conf\"],\"token\":\"" TOKEN "\"}";
+	"\",\"shared_config_files\":[\"/path/conf\"],"
+	"\"skip_metadata_api_check\":true,\"token\":\"" TOKEN "\"}";
 
 /* OpenTofu 1.11: the old layout, few attributes, and its flat role. */
 static const char tofu_file[] =
