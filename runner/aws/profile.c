@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/backend_parts.h"
+#include "common/text.h"
 
 #define KIND_COUNT (PROFILE_SERVICES + 1)
 #define BLANKS     " \t"
@@ -131,16 +132,14 @@ static int read_section(struct reader *reader, char *name)
 /* --- lines -------------------------------------------------------------------------------------
  */
 
-/* Put @value under @key. jansson takes UTF-8 only; of what is none, no key of ours is made. */
+/* Put @value under @key. What is no UTF-8 is passed over: no key of AWS's tools has such a value.
+ */
 static int set(json_t *section, const char *key, const char *value)
 {
-	json_t *text = json_string(value);
-	json_t *old = json_object_get(section, key);
-
-	if (!text)
+	if (!text_is_utf8(key) || !text_is_utf8(value))
 		return 0;
-	backend_json_wipe(old);
-	return json_object_set_new(section, key, text) < 0 ? -ENOMEM : 0;
+	backend_json_wipe(json_object_get(section, key));
+	return json_object_set_new(section, key, json_string(value)) < 0 ? -ENOMEM : 0;
 }
 
 /* "KEY = VALUE": *@ret_key is trimmed and in lower case. */
