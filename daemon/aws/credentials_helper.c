@@ -93,18 +93,19 @@ static bool take_keys(struct helper_answer *answer, const json_t *object, char s
 /* Why there is no answer. */
 static void explain_end(const struct helper *helper, const siginfo_t *info, char error[ERROR_MAX])
 {
-	if (helper->has_timed_out)
+	if (helper->has_timed_out) {
 		(void)snprintf(error, ERROR_MAX,
 			       "The look-up of AWS credentials did not end within %d s.",
 			       (int)(HELPER_LIMIT_USEC / 1000000));
-	else if (helper->is_too_long)
+	} else if (helper->is_too_long) {
 		(void)snprintf(error, ERROR_MAX, "The look-up of AWS credentials said too much.");
-	else
+	} else {
 		(void)snprintf(error, ERROR_MAX,
 			       "The look-up of AWS credentials failed (%s %d): is tfq-credentials "
 			       "installed beside tfq-runner, and may everybody run it?",
 			       info->si_code == CLD_EXITED ? "exit code" : "signal",
 			       info->si_status);
+	}
 }
 
 static void tell(struct helper *helper, const siginfo_t *info)

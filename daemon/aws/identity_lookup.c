@@ -265,10 +265,10 @@ static void on_answer(const struct helper_answer *answer, void *userdata)
 	int r = answer->result;
 
 	refresh->helper = NULL;
-	if (r == 0)
+	if (answer->result == 0)
 		r = identity_new(&fresh, answer->access_key, answer->secret_key, answer->token,
 				 answer->source, answer->expires_usec);
-	if (r < 0) {
+	if (!fresh) {
 		on_failure(refresh, r, answer->error ? answer->error : "Out of memory");
 		return;
 	}
@@ -380,6 +380,7 @@ static int wait_for(struct identity_lookup **ret, struct identity_refresh *refre
 	return 0;
 }
 
+// NOLINTNEXTLINE(readability-function-size): two ways to answer take two places for it
 int identity_find(struct identity_lookup **ret_lookup, struct identity **ret_now,
 		  struct identities *identities, const struct job *job, identity_done_fn done,
 		  void *userdata, char **ret_error)

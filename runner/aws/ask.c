@@ -116,10 +116,11 @@ static int understand(struct ask *ask)
 	const json_t *proxy = json_object_get(ask->question, "proxy");
 
 	if (!json_is_array(json_object_get(ask->question, "environment")) || !directory ||
-	    *directory != '/')
+	    *directory != '/') {
 		return ask_fail(ask, -EINVAL,
 				"The question for credentials has no environment or directory: "
 				"tfqd and tfq-runner are not of the same version.");
+	}
 	ask->backend = json_object_get(ask->question, "backend");
 	ask->session_name =
 		json_string_value(json_object_get(ask->question, "session_name")) ?: "tfqd";

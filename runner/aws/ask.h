@@ -27,9 +27,9 @@
 #include "common/cleanup.h"
 #include "runner/aws/profile.h"
 
-#define ASK_QUESTION_MAX (16U * 1024 * 1024) /* bytes; an environment may have that much */
-#define ASK_FILE_MAX     1048576             /* bytes of a shared file, a token or a cache */
-#define ASK_SECONDS      60                  /* for everything together, at most */
+#define ASK_QUESTION_MAX ((size_t)16 * 1024 * 1024) /* bytes; an environment may have that much */
+#define ASK_FILE_MAX     1048576                    /* bytes of a shared file, a token or a cache */
+#define ASK_SECONDS      60                         /* for everything together, at most */
 
 struct ask {
 	json_t *question;      /* with secrets */

@@ -108,21 +108,23 @@ static int from_named_source(struct keys *keys, struct ask *ask, const char *pro
 			     const char *source)
 {
 	if (strcmp(source, "Environment") == 0) {
-		if (!env_has_keys(ask))
+		if (!env_has_keys(ask)) {
 			return ask_fail(ask, -ENOKEY,
 					"Profile %s takes its credentials from the environment, "
 					"which has none: set AWS_ACCESS_KEY_ID and "
 					"AWS_SECRET_ACCESS_KEY.",
 					profile);
+		}
 		return from_env(keys, ask);
 	}
 	if (strcmp(source, "EcsContainer") == 0) {
-		if (!container_is_there(ask))
+		if (!container_is_there(ask)) {
 			return ask_fail(ask, -ENOKEY,
 					"Profile %s takes its credentials from the container, but "
 					"there is no AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or "
 					"_FULL_URI.",
 					profile);
+		}
 		return container_find(keys, ask);
 	}
 	if (strcmp(source, "Ec2InstanceMetadata") == 0)
@@ -139,13 +141,14 @@ static int check_profile(struct ask *ask, const char *profile)
 	const char *named = get(ask, profile, "credential_source");
 	const char *web = get(ask, profile, "web_identity_token_file");
 
-	if (!!source + !!named + !!web > 1)
+	if (!!source + !!named + !!web > 1) {
 		return ask_fail(
 			ask, -EINVAL,
 			"Profile %s must have only one of source_profile, credential_source "
 			"and web_identity_token_file.",
 			profile);
-	if ((source || named || web) && !get(ask, profile, "role_arn"))
+	}
+	if ((source || named || web) && !get(ask, profile, "role_arn")) {
 		return ask_fail(ask, -EINVAL,
 				"Profile %s has %s but no role_arn: add the role that is to be "
 				"assumed.",
@@ -153,6 +156,7 @@ static int check_profile(struct ask *ask, const char *profile)
 				source  ? "source_profile"
 				: named ? "credential_source"
 					: "web_identity_token_file");
+	}
 	return 0;
 }
 
@@ -167,10 +171,11 @@ static int assume_by_profile(struct keys *keys, struct ask *ask, const char *pro
 	};
 
 	*keys = (struct keys){ 0 };
-	if (duration && parse_u64(duration, DURATION_MAX, &role.duration_seconds) < 0)
+	if (duration && parse_u64(duration, DURATION_MAX, &role.duration_seconds) < 0) {
 		return ask_fail(ask, -EINVAL,
 				"duration_seconds of profile %s must be a number, 43200 at most.",
 				profile);
+	}
 	return sts_assume(keys, ask, &role, &base);
 }
 
@@ -192,11 +197,12 @@ static int from_source(struct keys *keys, struct ask *ask, const char *profile, 
 			"have credentials of its own.",
 			source);
 	}
-	if (!profiles_has(ask->profiles, PROFILE_PROFILE, source))
+	if (!profiles_has(ask->profiles, PROFILE_PROFILE, source)) {
 		return ask_fail(ask, -ENOENT,
 				"Profile %s names the source_profile %s, but there is no such "
 				"profile in ~/.aws/config or ~/.aws/credentials.",
 				profile, source);
+	}
 	if (walk->count == SOURCES_MAX)
 		return ask_fail(ask, -ELOOP, "Too many profiles lead from one to the next.");
 	return from_profile(keys, ask, source, walk);
@@ -216,13 +222,14 @@ static int from_settings(struct keys *keys, struct ask *ask, const char *profile
 		return from_named_source(keys, ask, profile, named);
 	if (get(ask, profile, "sso_session") || get(ask, profile, "sso_start_url"))
 		return sso_find(keys, ask, profile);
-	if (get(ask, profile, "login_session"))
+	if (get(ask, profile, "login_session")) {
 		return ask_fail(
 			ask, -EOPNOTSUPP,
 			"Profile %s signs in by aws login, which tfqd cannot ask. Add a "
 			"profile with credential_process = aws configure export-credentials "
 			"--profile %s --format process, and use that.",
 			profile, profile);
+	}
 	if (command)
 		return command_find(keys, ask, profile, command);
 	return from_machine(keys, ask, profile);
@@ -238,11 +245,12 @@ static int from_profile(struct keys *keys, struct ask *ask, const char *profile,
 	r = check_profile(ask, profile);
 	if (r < 0)
 		return r;
-	if (role_arn && get(ask, profile, "mfa_serial"))
+	if (role_arn && get(ask, profile, "mfa_serial")) {
 		return ask_fail(ask, -EOPNOTSUPP,
 				"Profile %s asks for a code of an MFA device (mfa_serial), which "
 				"nobody can be asked for here. Use SSO, or a credential_process.",
 				profile);
+	}
 	if (web && !has_static(ask, profile)) {
 		const struct sts_role role = {
 			.arn = role_arn,
@@ -259,7 +267,7 @@ static int from_first_profile(struct keys *keys, struct ask *ask, bool is_named)
 {
 	struct walk walk = { 0 };
 
-	if (is_named && !profiles_has(ask->profiles, PROFILE_PROFILE, ask->profile))
+	if (is_named && !profiles_has(ask->profiles, PROFILE_PROFILE, ask->profile)) {
 		return ask_fail(
 			ask, -ENOENT,
 			"There is no AWS profile %s in ~/.aws/config or ~/.aws/credentials "
@@ -267,6 +275,7 @@ static int from_first_profile(struct keys *keys, struct ask *ask, bool is_named)
 			"profile in the backend block.",
 			ask->profile, ask->unread ? "; " : "", ask->unread ? ask->unread : "",
 			ask->unread ? " cannot be read" : "");
+	}
 	return from_profile(keys, ask, ask->profile, &walk);
 }
 
@@ -323,10 +332,11 @@ static int read_role(struct sts_role *ret, struct ask *ask, const json_t *block)
 		.tags = json_object_get(block, "tags"),
 		.transitive_tag_keys = json_object_get(block, "transitive_tag_keys"),
 	};
-	if (duration && chain_parse_duration(duration, &ret->duration_seconds) < 0)
+	if (duration && chain_parse_duration(duration, &ret->duration_seconds) < 0) {
 		return ask_fail(ask, -EINVAL,
 				"The duration of a role in the backend block must be a time like "
 				"\"1h\", \"12h\" at most.");
+	}
 	return 0;
 }
 
@@ -353,12 +363,13 @@ static int from_block_static(struct keys *keys, struct ask *ask)
 	const char *secret_key = ask_text(ask, "secret_key");
 	int r;
 
-	if (!access_key || !secret_key)
+	if (!access_key || !secret_key) {
 		return ask_fail(
 			ask, -EINVAL,
 			"The backend block has half of a static credential: give access_key "
 			"and secret_key, or none of them, then run terraform init "
 			"-reconfigure.");
+	}
 	r = keys_set(keys, access_key, secret_key, ask_text(ask, "token"));
 	return r < 0 ? r : text_replace(&keys->source, "backend block");
 }

@@ -118,28 +118,31 @@ static int collect(struct output *output, const char *command, struct ask *ask)
 
 static int judge(struct ask *ask, const char *profile, int r)
 {
-	if (r == -ETIMEDOUT)
+	if (r == -ETIMEDOUT) {
 		return ask_fail(ask, r,
 				"The credential_process of profile %s did not end within %" PRIu64
 				" s. It "
 				"cannot ask anybody anything here: sign in first.",
 				profile, ask->seconds);
+	}
 	if (r == -EFBIG)
 		return ask_fail(ask, r, "The credential_process of profile %s prints too much.",
 				profile);
 	if (r < 0)
 		return ask_fail(ask, r, "The credential_process of profile %s could not be run: %s",
 				profile, strerror(-r));
-	if (WIFSIGNALED(r))
+	if (WIFSIGNALED(r)) {
 		return ask_fail(ask, -EACCES,
 				"The credential_process of profile %s was ended by signal %d.",
 				profile, WTERMSIG(r));
-	if (WEXITSTATUS(r) != 0)
+	}
+	if (WEXITSTATUS(r) != 0) {
 		return ask_fail(
 			ask, -EACCES,
 			"The credential_process of profile %s failed with exit code %d: run "
 			"it by hand to see why.",
 			profile, WEXITSTATUS(r));
+	}
 	return 0;
 }
 
@@ -162,12 +165,13 @@ int command_find(struct keys *keys, struct ask *ask, const char *profile, const 
 	r = json_integer_value(json_object_get(object, "Version")) == 1
 		    ? keys_from_json(keys, object, names)
 		    : -EBADMSG;
-	if (r == -EBADMSG)
+	if (r == -EBADMSG) {
 		return ask_fail(
 			ask, r,
 			"The credential_process of profile %s does not print what it should: "
 			"one JSON object with Version 1, AccessKeyId and SecretAccessKey.",
 			profile);
+	}
 	if (r < 0)
 		return r;
 	keys->can_refresh = true;

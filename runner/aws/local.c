@@ -90,13 +90,14 @@ static int container_url(char **ret, struct ask *ask)
 	const char *relative = ask_env(ask, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
 
 	if (full) {
-		if (!is_allowed(full))
+		if (!is_allowed(full)) {
 			return ask_fail(
 				ask, -EINVAL,
 				"AWS_CONTAINER_CREDENTIALS_FULL_URI is refused: over http it "
 				"must lead to this machine or to 169.254.170.2, "
 				"169.254.170.23 or [fd00:ec2::23], and it must not hold a "
 				"user or password.");
+		}
 		*ret = strdup(full);
 		return *ret ? 0 : -ENOMEM;
 	}
@@ -120,11 +121,12 @@ static int container_header(char **ret, struct ask *ask)
 
 	if (file) {
 		r = ask_read_file(&text, file);
-		if (r < 0)
+		if (r < 0) {
 			return ask_fail(ask, r,
 					"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE (%s) cannot be "
 					"read: %s",
 					file, strerror(-r));
+		}
 		token = text;
 	}
 	if (!token || !*token)
@@ -145,15 +147,17 @@ static int take_container(struct keys *keys, struct ask *ask, const struct fetch
 	const char *message = json_string_value(json_object_get(object, "message"));
 	int r;
 
-	if (answer->status != 200)
+	if (answer->status != 200) {
 		return ask_fail(ask, -EACCES,
 				"The container's credentials service refuses: HTTP %d%s%.200s",
 				answer->status, message ? ": " : "", message ? message : "");
+	}
 	r = keys_from_json(keys, object, names_of_role);
-	if (r == -EBADMSG)
+	if (r == -EBADMSG) {
 		return ask_fail(ask, r,
 				"The container's credentials service answered with what are no "
 				"credentials: see AWS_CONTAINER_CREDENTIALS_FULL_URI.");
+	}
 	if (r < 0)
 		return r;
 	keys->can_refresh = true;
@@ -275,15 +279,16 @@ static int imds_fetch(struct fetch_answer *answer, struct imds *imds, const char
 
 static int on_no_token(const struct imds *imds, const struct fetch_answer *answer)
 {
-	if (answer->status == 0 && answer->is_connected && answer->is_timeout)
+	if (answer->status == 0 && answer->is_connected && answer->is_timeout) {
 		return ask_fail(imds->ask, -ETIMEDOUT,
 				"The instance's metadata service does not answer the request for a "
 				"token. In a container that is its hop limit: raise "
 				"http-put-response-hop-limit to 2 (aws ec2 "
 				"modify-instance-metadata-options), or set AWS_PROFILE.");
+	}
 	if (answer->status == 0)
 		return no_keys(imds, "this machine has no metadata service that answers");
-	if (answer->status == 403 || answer->status == 404 || answer->status == 405)
+	if (answer->status == 403 || answer->status == 404 || answer->status == 405) {
 		return imds_v1_is_off(imds->ask)
 			       ? ask_fail(imds->ask, -EACCES,
 					  "The instance's metadata service gives no token (HTTP "
@@ -291,6 +296,7 @@ static int on_no_token(const struct imds *imds, const struct fetch_answer *answe
 					  "AWS_EC2_METADATA_V1_DISABLED.",
 					  answer->status)
 			       : 0;
+	}
 	return ask_fail(imds->ask, -EACCES,
 			"The instance's metadata service gives no token: HTTP %d.", answer->status);
 }
@@ -326,10 +332,11 @@ static int imds_get(struct fetch_answer *answer, struct imds *imds, const char *
 		if (r == 0)
 			r = imds_fetch(answer, imds, "GET", path);
 	}
-	if (r == -EIO)
+	if (r == -EIO) {
 		return ask_fail(imds->ask, r,
 				"The instance's metadata service does not answer: %s.",
 				answer->error);
+	}
 	return r;
 }
 
@@ -344,10 +351,11 @@ static int get_role(struct imds *imds, char *ret_role)
 		return r;
 	if (answer.status == 404)
 		return no_keys(imds, "this instance has no role");
-	if (answer.status != 200)
+	if (answer.status != 200) {
 		return ask_fail(imds->ask, -EACCES,
 				"The instance's metadata service does not name a role: HTTP %d.",
 				answer.status);
+	}
 	answer.body[strcspn(answer.body, "\r\n")] = '\0';
 	if (!*answer.body || strlen(answer.body) >= ROLE_MAX ||
 	    strpbrk(answer.body, "/?#% \t") != NULL)
@@ -363,22 +371,25 @@ static int take_role(struct keys *keys, struct imds *imds, const struct fetch_an
 	const char *code = json_string_value(json_object_get(object, "Code"));
 	int r;
 
-	if (answer->status != 200)
+	if (answer->status != 200) {
 		return ask_fail(imds->ask, -EACCES,
 				"The instance's metadata service gives no credentials of role %s: "
 				"HTTP %d.",
 				role, answer->status);
-	if (code && strcmp(code, "Success") != 0)
+	}
+	if (code && strcmp(code, "Success") != 0) {
 		return ask_fail(
 			imds->ask, -EACCES,
 			"The instance cannot use its role %s: %.100s. See its trust policy.", role,
 			code);
+	}
 	r = keys_from_json(keys, object, names_of_role);
-	if (r == -EBADMSG)
+	if (r == -EBADMSG) {
 		return ask_fail(imds->ask, r,
 				"The instance's metadata service answered with what are no "
 				"credentials of role %s.",
 				role);
+	}
 	if (r < 0)
 		return r;
 	keys->can_refresh = true;

@@ -17,8 +17,9 @@
 #include "runner/aws/fetch.h"
 #include "runner/aws/sources.h"
 
-#define REFRESH_USEC (5 * USEC_PER_MIN) /* a token with less left is renewed, if it can be */
-#define SHA1_LEN     20
+#define REFRESH_USEC      (5 * USEC_PER_MIN) /* a token with less left is renewed, if it can be */
+#define SHA1_LEN          20
+#define TOKEN_SECONDS_MAX 31536000 /* nobody's token lives longer than a year */
 
 /* What the profile says, lent; and the cache. */
 struct sso {
@@ -45,11 +46,12 @@ static int read_profile(struct sso *sso, struct ask *ask)
 	sso->account = profiles_get(all, PROFILE_PROFILE, sso->profile, "sso_account_id");
 	sso->role = profiles_get(all, PROFILE_PROFILE, sso->profile, "sso_role_name");
 	if (sso->session) {
-		if (!profiles_has(all, PROFILE_SSO_SESSION, sso->session))
+		if (!profiles_has(all, PROFILE_SSO_SESSION, sso->session)) {
 			return ask_fail(ask, -EINVAL,
 					"Profile %s names the sso_session %s, but there is no "
 					"[sso-session %s] in ~/.aws/config: run aws configure sso.",
 					sso->profile, sso->session, sso->session);
+		}
 		sso->start_url =
 			profiles_get(all, PROFILE_SSO_SESSION, sso->session, "sso_start_url");
 		sso->region = profiles_get(all, PROFILE_SSO_SESSION, sso->session, "sso_region");
@@ -57,12 +59,13 @@ static int read_profile(struct sso *sso, struct ask *ask)
 		sso->start_url = profiles_get(all, PROFILE_PROFILE, sso->profile, "sso_start_url");
 		sso->region = profiles_get(all, PROFILE_PROFILE, sso->profile, "sso_region");
 	}
-	if (!sso->account || !sso->role || !sso->start_url || !sso->region)
+	if (!sso->account || !sso->role || !sso->start_url || !sso->region) {
 		return ask_fail(ask, -EINVAL,
 				"Profile %s does not say all that SSO needs (sso_account_id, "
 				"sso_role_name, sso_start_url, sso_region): run aws configure sso "
 				"--profile %s.",
 				sso->profile, sso->profile);
+	}
 	return 0;
 }
 
@@ -144,17 +147,19 @@ static int make_url(char **ret, struct ask *ask, const struct sso *sso, const ch
 	const char *suffix = endpoint_suffix(sso->region, false);
 	int n;
 
-	if (!suffix)
+	if (!suffix) {
 		return ask_fail(ask, -EINVAL,
 				"sso_region of profile %s is not the name of a region.",
 				sso->profile);
-	if (custom)
+	}
+	if (custom) {
 		n = asprintf(ret, "%.*s%s",
 			     (int)(strlen(custom) - (custom[strlen(custom) - 1] == '/')), custom,
 			     path);
-	else
+	} else {
 		n = asprintf(ret, "https://%s.%s.%s%s", is_portal ? "portal.sso" : "oidc",
 			     sso->region, suffix, path);
+	}
 	if (n < 0) {
 		*ret = NULL;
 		return -ENOMEM;
@@ -217,7 +222,7 @@ static int take_token(struct sso *sso, const char *body, size_t len)
 	char until[TIMESTAMP_SIZE];
 	int r;
 
-	if (!access || seconds <= 0 || seconds > 366 * 86400)
+	if (!access || seconds <= 0 || seconds > TOKEN_SECONDS_MAX)
 		return -EBADMSG;
 	(void)timestamp_format(until, ask_now() + (uint64_t)seconds * USEC_PER_SEC);
 	r = put_text(sso->token, "accessToken", access);
@@ -300,10 +305,11 @@ static int take_keys(struct keys *keys, struct ask *ask, const char *body, size_
 	int r;
 
 	r = msec > 0 ? keys_from_json(keys, role, names) : -EBADMSG;
-	if (r == -EBADMSG)
+	if (r == -EBADMSG) {
 		return ask_fail(ask, r,
 				"The SSO portal answered with what are no credentials: see "
 				"sso_region, and endpoints in the backend block.");
+	}
 	if (r == 0)
 		keys->expires_usec = (uint64_t)msec * USEC_PER_MSEC;
 	return r;
@@ -345,11 +351,12 @@ static int ask_portal(struct keys *keys, struct ask *ask, const struct sso *sso)
 		return r;
 	if (answer.status == 401)
 		return log_in(ask, sso, "The SSO session has expired");
-	if (answer.status != 200)
+	if (answer.status != 200) {
 		return ask_fail(ask, -EACCES,
 				"The SSO portal does not give role %s in account %s (profile %s): "
 				"HTTP %d. See whether it is assigned to you.",
 				sso->role, sso->account, sso->profile, answer.status);
+	}
 	return take_keys(keys, ask, answer.body, answer.len);
 }
 

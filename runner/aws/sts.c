@@ -74,18 +74,18 @@ static void put_list(FILE *out, const json_t *list, const char *name, const char
 
 static void put_tags(FILE *out, json_t *tags)
 {
-	const char *name;
+	const char *tag;
 	json_t *value;
-	char full[64];
+	char member[64];
 	size_t i = 0;
 
-	json_object_foreach(tags, name, value)
+	json_object_foreach(tags, tag, value)
 	{
 		i++;
-		(void)snprintf(full, sizeof(full), "Tags.member.%zu.Key", i);
-		put(out, full, name);
-		(void)snprintf(full, sizeof(full), "Tags.member.%zu.Value", i);
-		put(out, full, json_string_value(value));
+		(void)snprintf(member, sizeof(member), "Tags.member.%zu.Key", i);
+		put(out, member, tag);
+		(void)snprintf(member, sizeof(member), "Tags.member.%zu.Value", i);
+		put(out, member, json_string_value(value));
 	}
 }
 
@@ -96,10 +96,11 @@ static void put_session(FILE *out, const struct ask *ask, const char *name)
 	size_t len;
 
 	(void)snprintf(clean, sizeof(clean), "%s", name ? name : ask->session_name);
-	for (char *c = clean; *c; c++)
+	for (char *c = clean; *c; c++) {
 		if (!isascii((unsigned char)*c) ||
 		    (!isalnum((unsigned char)*c) && !strchr("_+=,.@-", *c)))
 			*c = '-';
+	}
 	for (len = strlen(clean); len < 2; len++) {
 		clean[len] = '-';
 		clean[len + 1] = '\0';
@@ -163,10 +164,11 @@ static int make_url(char **ret, struct ask *ask, const char *region)
 	const char *suffix = endpoint_suffix(region ? region : GLOBAL_REGION, use_dualstack);
 	int n;
 
-	if (!suffix)
+	if (!suffix) {
 		return ask_fail(ask, -EINVAL,
 				"The region for STS is not the name of one: correct region in the "
 				"backend block, AWS_REGION or the profile.");
+	}
 	n = region ? asprintf(ret, "https://sts%s.%s.%s/", use_fips ? "-fips" : "", region, suffix)
 		   : asprintf(ret, "https://sts.%s/", suffix);
 	if (n < 0) {
@@ -190,11 +192,12 @@ static int take_apart(struct call *call, struct ask *ask)
 	if (curl_url_set(url, CURLUPART_URL, call->url, CURLU_DISALLOW_USER) != CURLUE_OK ||
 	    curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
 	    curl_url_get(url, CURLUPART_PATH, &path, 0) != CURLUE_OK ||
-	    curl_url_get(url, CURLUPART_URL, &whole, 0) != CURLUE_OK)
+	    curl_url_get(url, CURLUPART_URL, &whole, 0) != CURLUE_OK) {
 		return ask_fail(ask, -EINVAL,
 				"The endpoint of STS must be a URL like https://HOST, without user "
 				"and password: see endpoints in the backend block, "
 				"AWS_ENDPOINT_URL_STS and AWS_ENDPOINT_URL.");
+	}
 	(void)curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT);
 	if (asprintf(&call->host, "%s%s%s", host, port ? ":" : "", port ? port : "") < 0) {
 		call->host = NULL;
@@ -271,8 +274,9 @@ static int send_call(struct fetch_answer *answer, struct ask *ask, const struct 
 	CLEANUP(ask_secret_freep) char *signature = NULL;
 	CLEANUP(ask_secret_freep) char *token = NULL;
 	AUTO_FREE char *host = header("Host", call->host);
+	static const char type[] = "Content-Type: " CONTENT_TYPE;
 	char date[SIGV4_DATE_LEN], date_header[64];
-	const char *headers[] = { "Content-Type: " CONTENT_TYPE, host, NULL, NULL, NULL, NULL };
+	const char *headers[] = { type, host, NULL, NULL, NULL, NULL };
 	const struct fetch request = {
 		.method = "POST",
 		.url = call->url,
@@ -287,11 +291,12 @@ static int send_call(struct fetch_answer *answer, struct ask *ask, const struct 
 	if (call->sign_with) {
 		sigv4_date(date, time(NULL));
 		r = sign(&signature, call, date);
-		if (r == -EINVAL)
+		if (r == -EINVAL) {
 			return ask_fail(ask, r,
 					"The AWS keys of %s cannot be signed with: they "
 					"hold a control character.",
 					call->sign_with->source);
+		}
 		if (r < 0)
 			return r;
 		authorization = header("Authorization", signature);
@@ -361,14 +366,15 @@ int sts_assume(struct keys *keys, struct ask *ask, const struct sts_role *role,
 	char code[AWS_ERROR_TEXT_MAX];
 	int r;
 
-	if (!role->arn)
+	if (!role->arn) {
 		return ask_fail(ask, -EINVAL,
 				"There is a role to assume, but no role_arn: add it to assume_role "
 				"in the backend block.");
+	}
 	r = find_place(&call, ask);
 	if (r == 0)
 		r = make_form(&form, ask, call.action, role, NULL);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	call.body = form;
 	r = ask_sts(keys, ask, &call, role->arn, code);
@@ -421,7 +427,7 @@ static int web_identity_once(struct keys *keys, struct ask *ask, const struct st
 	r = find_place(&call, ask);
 	if (r == 0)
 		r = make_form(&form, ask, call.action, role, token);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	call.body = form;
 	return ask_sts(keys, ask, &call, role->arn, ret_code);
@@ -434,15 +440,17 @@ int sts_web_identity(struct keys *keys, struct ask *ask, const struct sts_role *
 	char code[AWS_ERROR_TEXT_MAX] = "";
 	int r = 0;
 
-	if (!role->arn)
+	if (!role->arn) {
 		return ask_fail(
 			ask, -EINVAL,
 			"There is a web identity token, but no role for it: set role_arn, or "
 			"AWS_ROLE_ARN.");
-	if (!token && !token_file)
+	}
+	if (!token && !token_file) {
 		return ask_fail(ask, -EINVAL,
 				"A web identity is asked for, but there is no token: set "
 				"web_identity_token_file, or AWS_WEB_IDENTITY_TOKEN_FILE.");
+	}
 	for (int i = 1; i <= WEB_TRIES; i++) {
 		CLEANUP(ask_secret_freep) char *read = NULL;
 

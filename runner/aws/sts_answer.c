@@ -53,10 +53,11 @@ static void XMLCALL on_start(void *userdata, const char *name, const char **attr
 
 	(void)attributes;
 	reader->member = -1;
-	if (reader->depth == CREDENTIALS && reader->matched == CREDENTIALS)
+	if (reader->depth == CREDENTIALS && reader->matched == CREDENTIALS) {
 		for (int i = 0; i < MEMBERS; i++)
 			if (strcmp(name, members[i]) == 0 && reader->lens[i] == 0)
 				reader->member = i;
+	}
 	if (reader->depth < CREDENTIALS && reader->matched == reader->depth &&
 	    strcmp(name, reader->path[reader->depth]) == 0)
 		reader->matched++;

@@ -77,8 +77,8 @@ START_TEST(sizes_are_limited)
 		       token);
 	ck_assert_int_eq(sts_answer_parse(&answer, "AssumeRole", body, (size_t)len), -EBADMSG);
 
-	memset(body, ' ', sizeof(body));
-	memcpy(body, RESULT(CREDENTIALS), strlen(RESULT(CREDENTIALS)));
+	(void)snprintf(body, sizeof(body), "%s%*s", RESULT(CREDENTIALS), 60000, "");
+	memset(body + strlen(body), ' ', sizeof(body) - strlen(body));
 	answer = sts_answer_free(answer);
 	ck_assert_int_eq(sts_answer_parse(&answer, "AssumeRole", body, STS_ANSWER_MAX), 0);
 	answer = sts_answer_free(answer);
