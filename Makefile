@@ -62,22 +62,24 @@ COMMON_AWS := $(call objects,common/aws/*.c)
 COMMON_PLAN := $(call objects,common/plan/*.c)
 DAEMON := $(call objects,daemon/*.c daemon/aws/*.c daemon/lock/*.c)
 RUNNER := $(call objects,runner/*.c)
+RUNNER_AWS := $(call objects,runner/aws/*.c)
 CLIENT := $(call objects,client/*.c)
 UNIT   := $(call objects,tests/unit/test_*.c)
 TESTS  := $(UNIT:.o=)
 TESTED := $(BUILD)/tested.a
-PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner
+PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner $(BUILD)/tfq-credentials
 SOURCES := $(wildcard common/*.[ch] common/*/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] runner/*/*.[ch] client/*.[ch] tests/*/*.[ch])
 PRODUCT := $(filter-out tests/%,$(filter %.c,$(SOURCES)))
 
 .PHONY: all
-all: $(PROGRAMS) ## Build tfqd, tfq and tfq-runner below build/
+all: $(PROGRAMS) ## Build tfqd, tfq and what tfqd starts below build/
 
 $(BUILD)/tfqd: $(DAEMON) $(COMMON) $(COMMON_AWS)
 $(BUILD)/tfq: $(CLIENT) $(COMMON) $(COMMON_PLAN)
 $(BUILD)/tfq-runner: $(RUNNER) $(COMMON) $(COMMON_PLAN)
+$(BUILD)/tfq-credentials: $(RUNNER_AWS) $(COMMON) $(COMMON_AWS)
 $(TESTS): %: %.o $(TESTED)
-$(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(CLIENT))
+$(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
 $(PROGRAMS) $(TESTS):
@@ -101,7 +103,7 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(CLIENT) $(UNIT))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT) $(UNIT))
 
 # --- what it needs -------------------------------------------------------------------
 
@@ -229,7 +231,8 @@ lint-license:
 # Includes point one way: common knows no program, no program another, and the pure
 # modules know no loop, no network and no clock.
 PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
-          daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence common/tfargs common/parse common/frame, \
+          daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence common/tfargs common/parse common/frame \
+          common/timestamp runner/aws/profile runner/aws/sts_answer, \
           $(m).c $(m).h))
 forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)
 INCLUDE_EDGE := ^\# *include <((systemd|curl|netinet|arpa)/.*|sys/socket\.h|netdb\.h|poll\.h)>
@@ -256,7 +259,7 @@ man_dir = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))
 install: all ## Install, below DESTDIR if that is set
 	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(BUILD)/tfqd
 	install -D -m 0755 -t $(DESTDIR)$(BINDIR) $(BUILD)/tfq
-	install -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR) $(BUILD)/tfq-runner
+	install -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR) $(BUILD)/tfq-runner $(BUILD)/tfq-credentials
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) units/tfqd.service units/tfqd.socket
 	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service
 	install -D -m 0644 units/tfqd.sysusers $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
@@ -267,7 +270,8 @@ install: all ## Install, below DESTDIR if that is set
 
 .PHONY: uninstall
 uninstall: ## Remove what install put there, but for the configuration and the state
-	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq $(DESTDIR)$(LIBEXECDIR)/tfq-runner
+	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq
+	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials
 	rm -f $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(UNITDIR)/tfqd.socket
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))

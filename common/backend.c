@@ -329,6 +329,7 @@ struct backend *backend_free(struct backend *backend)
 	secret_free(backend->http_proxy); /* may hold a password */
 	secret_free(backend->https_proxy);
 	free(backend->no_proxy);
+	secret_free(backend->credentials_json);
 	free(backend->profile);
 	secret_free(backend->token);
 	secret_free(backend->secret_key);

@@ -57,6 +57,11 @@ struct backend {
 	char *profile;                  /* from the backend block alone */
 	char *http_proxy, *https_proxy; /* from the block alone; "" switches one off */
 	char *no_proxy;
+	/*
+	 * What else the block says of credentials, and these again, as one JSON object for
+	 * tfq-runner --credentials (runner/aws/ask.h); NULL: nothing.
+	 */
+	char *credentials_json;
 	bool use_lockfile;
 	bool path_style;
 	bool encrypt;

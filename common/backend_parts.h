@@ -65,6 +65,10 @@ int backend_parse_other(const struct backend_parse *parse, const json_t *config,
 int backend_parse_s3(const struct backend_parse *parse, const json_t *config,
 		     struct backend *backend);
 
+/* What its block says of credentials: backend->credentials_json. Return: 0, -EBADMSG, -ENOMEM. */
+int backend_parse_credentials(const struct backend_parse *parse, const json_t *config,
+			      struct backend *backend);
+
 /* The S3 backend's endpoints, from @config and the environment. Return: as above. */
 int backend_parse_endpoints(const struct backend_parse *parse, const json_t *config,
 			    struct backend *backend);

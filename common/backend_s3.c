@@ -360,6 +360,7 @@ int backend_parse_s3(const struct backend_parse *parse, const json_t *config,
 		parse_bucket,
 		parse_key,
 		parse_encryption,
+		backend_parse_credentials,
 	};
 	int r;
 

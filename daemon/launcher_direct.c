@@ -30,47 +30,37 @@ static int become(const struct job_owner *owner)
 	return 0;
 }
 
-static int run_child(const struct job_owner *owner, char *const *argv, char *const *env)
+static int run_child(const struct launcher_program *program)
 {
+	const int in = program->stdin_fd, out = program->stdout_fd;
 	int null, r;
 
 	process_reset_signals();
 	if (setsid() < 0)
 		return -errno;
 	null = open("/dev/null", O_RDWR);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+	if (null < 0 || dup2(in >= 0 ? in : null, STDIN_FILENO) < 0 ||
+	    dup2(out >= 0 ? out : null, STDOUT_FILENO) < 0)
 		return -errno;
 	/* The daemon's log is not another user's to write to. */
-	if (owner->uid != geteuid() && dup2(null, STDERR_FILENO) < 0)
+	if (program->owner->uid != geteuid() && dup2(null, STDERR_FILENO) < 0)
 		return -errno;
-	r = become(owner);
+	r = become(program->owner);
 	if (r < 0)
 		return r;
 	if (chdir("/") < 0)
 		return -errno;
 	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -errno;
-	(void)execve(argv[0], argv, env);
+	(void)execve(program->argv[0], program->argv, program->env);
 	return -errno;
 }
 
-int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *runner,
-			  const char *socket, const struct rlimit *nofile)
+int launcher_direct_spawn(pid_t *ret_pid, const struct launcher_program *program)
 {
 	AUTO_CLOSE int report_read = -1, report_write = -1;
-	char number[24], program[4096], socket_path[4096];
-	char job_option[] = "--job", socket_option[] = "--socket";
-	char path[] = "PATH=/usr/local/bin:/usr/bin:/bin";
-	char *argv[] = { program, job_option, number, socket_option, socket_path, NULL };
-	char *env[] = { path, NULL };
 	int fds[2], error = 0;
 	pid_t pid;
-
-	if (strlen(runner) >= sizeof(program) || strlen(socket) >= sizeof(socket_path))
-		return -ENAMETOOLONG;
-	(void)snprintf(program, sizeof(program), "%s", runner);
-	(void)snprintf(socket_path, sizeof(socket_path), "%s", socket);
-	(void)snprintf(number, sizeof(number), "%" PRIu64, job->id);
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
@@ -81,8 +71,8 @@ int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *run
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
-		(void)setrlimit(RLIMIT_NOFILE, nofile);
-		error = -run_child(&job->owner, argv, env);
+		(void)setrlimit(RLIMIT_NOFILE, program->nofile);
+		error = -run_child(program);
 		(void)!write(report_write, &error, sizeof(error));
 		_exit(127);
 	}
@@ -95,4 +85,29 @@ int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *run
 	}
 	*ret_pid = pid;
 	return 0;
+}
+
+int launcher_direct_start(pid_t *ret_pid, const struct job *job, const char *runner,
+			  const char *socket, const struct rlimit *nofile)
+{
+	char number[24], program[4096], socket_path[4096];
+	char job_option[] = "--job", socket_option[] = "--socket";
+	char path[] = "PATH=/usr/local/bin:/usr/bin:/bin";
+	char *argv[] = { program, job_option, number, socket_option, socket_path, NULL };
+	char *env[] = { path, NULL };
+	const struct launcher_program start = {
+		.owner = &job->owner,
+		.argv = argv,
+		.env = env,
+		.stdin_fd = -1,
+		.stdout_fd = -1,
+		.nofile = nofile,
+	};
+
+	if (strlen(runner) >= sizeof(program) || strlen(socket) >= sizeof(socket_path))
+		return -ENAMETOOLONG;
+	(void)snprintf(program, sizeof(program), "%s", runner);
+	(void)snprintf(socket_path, sizeof(socket_path), "%s", socket);
+	(void)snprintf(number, sizeof(number), "%" PRIu64, job->id);
+	return launcher_direct_spawn(ret_pid, &start);
 }

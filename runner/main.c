@@ -1,28 +1,54 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "common/parse.h"
 #include "runner/runner.h"
 
+/* What asks for credentials is a program of its own, so that this one does without libcurl. */
+static int run_credentials(void)
+{
+	char path[PATH_MAX + sizeof("tfq-credentials")];
+	const ssize_t len = readlink("/proc/self/exe", path, PATH_MAX);
+	char *slash;
+
+	path[len > 0 ? len : 0] = '\0';
+	slash = strrchr(path, '/');
+	if (slash) {
+		(void)snprintf(slash + 1, sizeof("tfq-credentials"), "tfq-credentials");
+		(void)execl(path, "tfq-credentials", (char *)NULL);
+	}
+	(void)fprintf(stderr,
+		      "tfq-runner: cannot run tfq-credentials, which must lie beside it: "
+		      "%s\n",
+		      strerror(errno));
+	return EX_OSFILE;
+}
+
 static void print_help(void)
 {
-	(void)printf("tfq-runner --job ID --socket PATH\n"
-		     "\n"
-		     "Runs terraform for one job. tfqd starts it; it is of no use by hand.\n");
+	(void)printf(
+		"tfq-runner --job ID --socket PATH\n"
+		"tfq-runner --credentials\n"
+		"\n"
+		"Runs terraform for one job, or finds its AWS credentials. tfqd starts it; it is of no use by hand.\n");
 }
 
 int main(int argc, char **argv)
 {
-	enum { OPT_JOB = 256, OPT_SOCKET, OPT_VERSION, OPT_HELP };
+	enum { OPT_JOB = 256, OPT_SOCKET, OPT_CREDENTIALS, OPT_VERSION, OPT_HELP };
 	static const struct option options[] = {
 		{ "job", required_argument, NULL, OPT_JOB },
 		{ "socket", required_argument, NULL, OPT_SOCKET },
+		{ "credentials", no_argument, NULL, OPT_CREDENTIALS },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ 0 },
@@ -42,6 +68,7 @@ int main(int argc, char **argv)
 				id = 0;
 			break;
 		case OPT_SOCKET: socket = optarg; break;
+		case OPT_CREDENTIALS: return run_credentials();
 		case OPT_VERSION: (void)printf("tfq-runner %s\n", VERSION); return EXIT_SUCCESS;
 		case 'h':
 		case OPT_HELP: print_help(); return EXIT_SUCCESS;

@@ -497,3 +497,19 @@ bool endpoint_is_same_store(const char *host, const char *other)
 		return false;
 	return strcasecmp(other + strlen(other) - strlen(parent), parent) == 0;
 }
+
+/* --- other services ------------------------------------------------------------------ */
+
+const char *endpoint_suffix(const char *region, bool use_dualstack)
+{
+	const struct partition *partition;
+
+	if (!is_region(region))
+		return NULL;
+	partition = find_partition(region);
+	if (!use_dualstack)
+		return partition->suffix;
+	if (strcmp(partition->suffix, "amazonaws.com.cn") == 0)
+		return "api.amazonwebservices.com.cn";
+	return strcmp(partition->suffix, "amazonaws.com") == 0 ? "api.aws" : partition->suffix;
+}

@@ -70,6 +70,12 @@ DEFINE_FREEP(endpoint);
 bool endpoint_is_aws(const char *host);
 
 /*
+ * What stands behind the region in the hosts of AWS's other services: "amazonaws.com", or with
+ * @use_dualstack "api.aws". Return: static; NULL for a region that is not [a-z0-9-]+.
+ */
+const char *endpoint_suffix(const char *region, bool use_dualstack);
+
+/*
  * May a request for @host (both as in a Host header) be sent to @other, to which the store sent it
  * on? Only to S3 in the same partition of AWS; with another store, to the same host or one below
  * what @host itself is below, with the same port.

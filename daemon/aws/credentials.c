@@ -32,13 +32,13 @@ static bool from_env(struct credentials *ret, char *const *env, const char *sour
 int credentials_find(struct credentials *ret, const struct backend *backend, char *const *job_env,
 		     char *const *daemon_env, enum config_credentials mode, const char **ret_why)
 {
-	if (backend->has_assume_role) {
-		*ret_why = "the backend assumes a role";
-		return -ENOKEY;
-	}
 	if (mode == CONFIG_CREDENTIALS_DAEMON) {
 		*ret_why = "tfqd's own environment has no credentials";
 		return from_env(ret, daemon_env, "tfqd's environment") ? 0 : -ENOKEY;
+	}
+	if (backend->has_assume_role) {
+		*ret_why = "the backend assumes a role";
+		return -ENOKEY;
 	}
 	if (backend->access_key && backend->secret_key) {
 		*ret = (struct credentials){

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Whose AWS credentials a job's lock is taken with: static and environment ones. Pure. */
+/*
+ * Whose AWS credentials a job's lock is taken with: static and environment ones, which are there at
+ * once. All others are asked for (identity.h). Pure.
+ */
 #pragma once
 
 #include "common/backend.h"
@@ -16,8 +19,8 @@ struct credentials {
  * Find them in terraform's order: the backend block's own; then, unless the block or the
  * environment asks for something that this version cannot resolve (a profile, a role, a web
  * identity), @job_env. @daemon_env only in mode daemon: a job's
- * terraform does not see it, so it would be another identity than terraform's own. @mode:
- * credentials = auto|daemon|job.
+ * terraform does not see it, so it would be another identity than terraform's own; in that mode
+ * nothing of the backend counts. @mode: credentials = auto|daemon|job.
  *
  * Return: 0; or -ENOKEY, and *@ret_why (static) says in words what the credentials come from:
  * then terraform itself can find them, and takes the lock itself.

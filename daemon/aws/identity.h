@@ -54,8 +54,8 @@ struct identity_lookup;
 /* All borrowed for its life. */
 struct identities_setup {
 	sd_event *event;
-	const char *runner;       /* path of tfq-runner */
-	char *const *env;         /* the daemon's own, for credentials = daemon */
+	const char *runner; /* path of tfq-runner */
+	char *const *env;   /* the daemon's own, for credentials = daemon */
 	const struct config *config;
 };
 

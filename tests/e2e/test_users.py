@@ -29,7 +29,7 @@ class Users(World):
         folder = os.path.join(self.path, "programs")
         os.mkdir(folder)
         self.programs_before = harness.TFQD, harness.TFQ
-        for name in ("tfqd", "tfq", "tfq-runner"):
+        for name in ("tfqd", "tfq", "tfq-runner", "tfq-credentials"):
             shutil.copy(os.path.join(harness.BUILD, name), folder)
         harness.TFQD, harness.TFQ = (os.path.join(folder, name) for name in ("tfqd", "tfq"))
 

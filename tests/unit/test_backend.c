@@ -63,6 +63,17 @@ static const char full_config[] =
 	"\"role_arn\":\"arn:aws:iam::123456789012:role/tf\",\"session_name\":\"sess\","
 	"\"source_identity\":null,\"tags\":{\"a\":\"b\"},\"transitive_tag_keys\":[\"a\"]}}";
 
+/* What of it is for credentials. */
+static const char full_credentials[] =
+	"{\"access_key\":\"" ACCESS_KEY "\",\"assume_role\":{\"duration\":\"1h\","
+	"\"external_id\":\"ext\",\"policy\":null,"
+	"\"policy_arns\":[\"arn:aws:iam::aws:policy/ReadOnlyAccess\"],"
+	"\"role_arn\":\"arn:aws:iam::123456789012:role/tf\",\"session_name\":\"sess\","
+	"\"source_identity\":null,\"tags\":{\"a\":\"b\"},\"transitive_tag_keys\":[\"a\"]},"
+	"\"endpoint_sts\":\"http://sts.test:3\",\"profile\":\"prod\",\"secret_key\":\"" SECRET_KEY
+	"\",\"shared_config_files\":[\"/path/conf\"],"
+	"\"skip_metadata_api_check\":true,\"token\":\"" TOKEN "\"}";
+
 /* OpenTofu 1.11: the old layout, few attributes, and its flat role. */
 static const char tofu_file[] =
 	"{\"version\":3,\"serial\":4,\"lineage\":\"8f3c\",\"terraform_version\":\"1.11.6\","
@@ -422,6 +433,7 @@ START_TEST(full_config_reads_as_it_was_meant)
 	ck_assert_str_eq(backend->sse_customer_key, CUSTOMER_KEY);
 	ck_assert_str_eq(backend->ca_bundle, "/path/srv.pem");
 	ck_assert_str_eq(backend->profile, "prod");
+	ck_assert_str_eq(backend->credentials_json, full_credentials);
 	ck_assert(!backend->use_lockfile && backend->path_style && backend->insecure);
 	ck_assert(backend->has_assume_role && backend->has_proxy && backend->skip_s3_checksum);
 	check_no_secret("identity", backend->identity);
@@ -438,6 +450,49 @@ START_TEST(opentofu_file_reads_as_it_was_meant)
 	ck_assert_str_eq(backend->identity, "s3|aws|eu-west-1|b|k");
 	ck_assert_str_eq(backend->terraform_version, "1.11.6");
 	ck_assert(backend->has_assume_role);
+	ck_assert_str_eq(backend->credentials_json,
+			 "{\"assume_role\":{\"role_arn\":\"arn:aws:iam::1:role/x\"}}");
+}
+END_TEST
+
+/* The file that all are made of has it. */
+#define NO_CHECK "{\"skip_metadata_api_check\":null,"
+
+static const struct {
+	const char *name;
+	const char *overrides;
+	const char *says; /* NULL: nothing */
+} credentials[] = {
+	/* clang-format off */
+	{ "nothing", NO_CHECK "\"x\":1}", NULL },
+	{ "empty is nothing", NO_CHECK "\"profile\":\"\",\"access_key\":\"\",\"assume_role\":null}", NULL },
+	{ "metadata", "{\"skip_metadata_api_check\":false,\"ec2_metadata_service_endpoint\":\"http://m\","
+	  "\"ec2_metadata_service_endpoint_mode\":\"IPv6\"}",
+	  "{\"ec2_metadata_service_endpoint\":\"http://m\",\"ec2_metadata_service_endpoint_mode\":\"IPv6\","
+	  "\"skip_metadata_api_check\":false}" },
+	{ "endpoints", NO_CHECK "\"endpoints\":{\"sts\":\"http://s\",\"sso\":\"http://o\"},\"sts_endpoint\":\"http://old\","
+	  "\"sts_region\":\"r\"}",
+	  "{\"endpoint_sso\":\"http://o\",\"endpoint_sts\":\"http://s\",\"sts_region\":\"r\"}" },
+	{ "older endpoint", NO_CHECK "\"sts_endpoint\":\"http://old\"}", "{\"endpoint_sts\":\"http://old\"}" },
+	{ "files", NO_CHECK "\"shared_config_files\":[\"a\",\"b\"],\"shared_credentials_files\":[\"c\"],"
+	  "\"shared_credentials_file\":\"d\"}",
+	  "{\"shared_config_files\":[\"a\",\"b\"],\"shared_credentials_files\":[\"c\"]}" },
+	{ "older file", NO_CHECK "\"shared_credentials_file\":\"d\"}", "{\"shared_credentials_files\":[\"d\"]}" },
+	{ "flat role", NO_CHECK "\"role_arn\":\"r\",\"session_name\":\"s\",\"assume_role_duration_seconds\":900,"
+	  "\"assume_role_policy_arns\":[\"p\"],\"assume_role_tags\":{\"a\":\"b\"}}",
+	  "{\"assume_role\":{\"duration\":\"900s\",\"policy_arns\":[\"p\"],\"role_arn\":\"r\","
+	  "\"session_name\":\"s\",\"tags\":{\"a\":\"b\"}}}" },
+	{ "a role before a flat one", NO_CHECK "\"role_arn\":\"r\",\"assume_role\":{\"role_arn\":\"n\"}}",
+	  "{\"assume_role\":{\"role_arn\":\"n\"}}" },
+	/* clang-format on */
+};
+
+START_TEST(what_credentials_need_is_kept)
+{
+	CLEANUP(backend_freep) struct backend *backend = NULL;
+
+	backend = parse_s3(credentials[_i].overrides, NULL, env_none);
+	ck_assert_pstr_eq(backend->credentials_json, credentials[_i].says);
 }
 END_TEST
 
@@ -899,6 +954,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, capture_reads_as_it_was_meant);
 	tcase_add_test(tcase, full_config_reads_as_it_was_meant);
 	tcase_add_test(tcase, opentofu_file_reads_as_it_was_meant);
+	tcase_add_loop_test(tcase, what_credentials_need_is_kept, 0,
+			    (int)(sizeof(credentials) / sizeof(credentials[0])));
 	tcase_add_loop_test(tcase, bad_value_is_refused, 0, COUNT(refused));
 	tcase_add_test(tcase, no_lock_is_fine_if_none_is_required);
 	tcase_add_test(tcase, bad_workspace_is_refused);

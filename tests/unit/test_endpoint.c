@@ -306,6 +306,26 @@ START_TEST(every_host_of_aws_is_known_as_such)
 }
 END_TEST
 
+static const struct {
+	const char *region, *suffix, *dualstack;
+} suffixes[] = {
+	/* clang-format off */
+	{ "eu-west-1", "amazonaws.com", "api.aws" },
+	{ "us-gov-west-1", "amazonaws.com", "api.aws" },
+	{ "cn-north-1", "amazonaws.com.cn", "api.amazonwebservices.com.cn" },
+	{ "us-iso-east-1", "c2s.ic.gov", "c2s.ic.gov" },
+	{ "evil.org/", NULL, NULL },
+	{ "", NULL, NULL },
+	/* clang-format on */
+};
+
+START_TEST(other_services_have_the_regions_suffix)
+{
+	ck_assert_pstr_eq(endpoint_suffix(suffixes[_i].region, false), suffixes[_i].suffix);
+	ck_assert_pstr_eq(endpoint_suffix(suffixes[_i].region, true), suffixes[_i].dualstack);
+}
+END_TEST
+
 START_TEST(nothing_can_be_freed)
 {
 	ck_assert_ptr_null(endpoint_free(NULL));
@@ -407,6 +427,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, user_name_is_told_as_the_reason);
 	tcase_add_loop_test(tcase, aws_is_told_from_others, 0, HOST_COUNT);
 	tcase_add_loop_test(tcase, every_host_of_aws_is_known_as_such, 0, CASE_COUNT);
+	tcase_add_loop_test(tcase, other_services_have_the_regions_suffix, 0,
+			    (int)(sizeof(suffixes) / sizeof(suffixes[0])));
 	tcase_add_test(tcase, nothing_can_be_freed);
 }
 
