@@ -105,7 +105,7 @@ $(BUILD)/flags: FORCE
 # --- what it needs -------------------------------------------------------------------
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
-                  libinih-dev libjansson-dev libexpat1-dev check python3
+                  libinih-dev libjansson-dev libexpat1-dev check python3 spin
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps
