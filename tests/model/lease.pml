@@ -47,14 +47,14 @@
 /* Every place that names a version; 0: none. */
 #define NAMES (STORES + 6 * MACHINES)
 byte name[NAMES];
-#define IN(i)   name[STORE(i)]           /* the version in the store of machine i */
-#define VER(i)  name[STORES + 6 * i]     /* HELD: ours */
-#define SEEN(i) name[STORES + 6 * i + 1] /* FOREIGN: the one that is watched */
-#define OPEN(i) name[STORES + 6 * i + 2] /* an open write (LEASE_OPEN_MAX is 1) */
-#define ANS(i)  name[STORES + 6 * i + 3] /* what a READ found */
-#define GCON(i) name[STORES + 6 * i + 4] /* the ghost's condition */
-#define GNEW(i) name[STORES + 6 * i + 5] /* the version that the ghost writes */
-#define FRESH   (NAMES + 1)              /* a new version, until it is renamed */
+#define IN(i)    name[STORE(i)]           /* the version in the store of machine i */
+#define VER(i)   name[STORES + 6 * i]     /* HELD: ours */
+#define SEEN(i)  name[STORES + 6 * i + 1] /* FOREIGN: the one that is watched */
+#define OPEN(i)  name[STORES + 6 * i + 2] /* an open write (LEASE_OPEN_MAX is 1) */
+#define FOUND(i) name[STORES + 6 * i + 3] /* what a READ found */
+#define GCON(i)  name[STORES + 6 * i + 4] /* the ghost's condition */
+#define GNEW(i)  name[STORES + 6 * i + 5] /* the version that the ghost writes */
+#define FRESH    (NAMES + 1)              /* a new version, until it is renamed */
 
 byte child[2];           /* bit 0: of the lock's owner; bit 1: of the next job */
 bool held[MACHINES];     /* HELD */
@@ -111,17 +111,17 @@ hidden byte map[NAMES + 2], j, n, made, condition;
 #define REMOVES(i) (condition != 0 && IN(i) == condition)
 #endif
 #ifdef SURVIVE
-#define SIGN(i)       writer = i
-#define SIGN_READ(i)  answriter[i] = (IN(i) != 0 -> writer : 0)
-#define SIGN_SEEN(i)  seenwriter[i] = answriter[i]
-#define UNSIGN_ANS(i) answriter[i] = 0
-#define UNSIGN(i)     seenwriter[i] = 0
+#define SIGN(i)         writer = i
+#define SIGN_READ(i)    answriter[i] = (IN(i) != 0 -> writer : 0)
+#define SIGN_SEEN(i)    seenwriter[i] = answriter[i]
+#define UNSIGN_FOUND(i) answriter[i] = 0
+#define UNSIGN(i)       seenwriter[i] = 0
 #else
-#define SIGN(i)       skip
-#define SIGN_READ(i)  skip
-#define SIGN_SEEN(i)  skip
-#define UNSIGN_ANS(i) skip
-#define UNSIGN(i)     skip
+#define SIGN(i)         skip
+#define SIGN_READ(i)    skip
+#define SIGN_SEEN(i)    skip
+#define UNSIGN_FOUND(i) skip
+#define UNSIGN(i)       skip
 #endif
 
 /* @what, under the condition in that variable, is to write @new. */
@@ -141,7 +141,7 @@ inline execute(i, what, new)
 
 inline end_request(i)
 {
-	op[i] = NONE; result[i] = UNDER_WAY; sentage[i] = 0; ANS(i) = 0; UNSIGN_ANS(i)
+	op[i] = NONE; result[i] = UNDER_WAY; sentage[i] = 0; FOUND(i) = 0; UNSIGN_FOUND(i)
 #ifdef M_OBSSEND
 	; readage[i] = 0
 #endif
@@ -190,7 +190,7 @@ inline lay(i)
 inline forget_dead(i)
 {
 	if
-	:: OPEN(i) != 0 && OPEN(i) != IN(i) && OPEN(i) != GNEW(i) && OPEN(i) != ANS(i) &&
+	:: OPEN(i) != 0 && OPEN(i) != IN(i) && OPEN(i) != GNEW(i) && OPEN(i) != FOUND(i) &&
 	   !WRITES(i) -> forget_open(i)
 	:: else
 	fi;
@@ -289,11 +289,11 @@ inline seen_other(i)
 	:: held[i] -> forget_held(i)
 #ifdef M_FORGETSEEN
 	:: !held[i] && settle[i] -> forget_foreign(i)
-	:: !held[i] && !settle[i] && SEEN(i) != ANS(i) ->
+	:: !held[i] && !settle[i] && SEEN(i) != FOUND(i) ->
 #else
-	:: !held[i] && SEEN(i) != ANS(i) ->
+	:: !held[i] && SEEN(i) != FOUND(i) ->
 #endif
-		WATCH_ANEW(i); SEEN(i) = ANS(i); SIGN_SEEN(i)
+		WATCH_ANEW(i); SEEN(i) = FOUND(i); SIGN_SEEN(i)
 	:: else
 	fi;
 	settle[i] = 0
@@ -302,8 +302,8 @@ inline seen_other(i)
 inline adopt(i)
 {
 	if
-	:: ANS(i) != 0 && IS_MINE(i) -> /* the deadline stays as the runner knows it */
-		held[i] = 1; VER(i) = ANS(i); forget_foreign(i)
+	:: FOUND(i) != 0 && IS_MINE(i) -> /* the deadline stays as the runner knows it */
+		held[i] = 1; VER(i) = FOUND(i); forget_foreign(i)
 	:: else -> settle[i] = 0
 	fi
 }
@@ -312,11 +312,11 @@ inline answer_read(i)
 {
 	if
 	:: MAY_ADOPT(i) -> adopt(i)
-	:: !MAY_ADOPT(i) && ANS(i) == 0 -> seen_absent(i)
-	:: !MAY_ADOPT(i) && ANS(i) != 0 && ANS(i) == OPEN(i) -> won(i, openage[i])
-	:: !MAY_ADOPT(i) && ANS(i) != 0 && ANS(i) != OPEN(i) ->
+	:: !MAY_ADOPT(i) && FOUND(i) == 0 -> seen_absent(i)
+	:: !MAY_ADOPT(i) && FOUND(i) != 0 && FOUND(i) == OPEN(i) -> won(i, openage[i])
+	:: !MAY_ADOPT(i) && FOUND(i) != 0 && FOUND(i) != OPEN(i) ->
 		if
-		:: held[i] && ANS(i) == VER(i) -> seen_held(i)
+		:: held[i] && FOUND(i) == VER(i) -> seen_held(i)
 		:: else -> seen_other(i)
 		fi
 	fi;
@@ -496,7 +496,7 @@ inline tidy()
 
 #define STEP(guard, action) :: d_step { (guard) -> action; tidy() }
 
-#define FIND(i)    ANS(i) = IN(i); SIGN_READ(i); result[i] = DONE
+#define FIND(i)    FOUND(i) = IN(i); SIGN_READ(i); result[i] = DONE
 #define EXECUTE(i) condition = CONDITION(i); execute(i, op[i], OPEN(i)); result[i] = made
 #define LAND(i)    condition = GCON(i); execute(i, ghost[i], GNEW(i)); lay(i)
 

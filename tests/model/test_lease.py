@@ -5,7 +5,7 @@
     test_lease.py [--full] [WORD]...    only the runs whose names contain one of the words
 
 Prints PASS, FAIL or SKIP, the name, the states and the seconds of each run, then the sums; exit
-status 1 if one failed.  --full: the larger runs too, one at a time; they need 14 GiB and 15 minutes.
+status 1 if one failed.  --full: the larger runs too, one at a time; they need 5 GiB and ten minutes.
 README.md says what each run is for.
 """
 import concurrent.futures
@@ -59,6 +59,10 @@ RUNS = [
     falls("next child without enough left: M_EARLY", "M_EARLY"),
     falls("expired owner counts again: M_RESURRECT", "M_RESURRECT"),
     falls("a take of what was not watched: M_TAKEOTHER", "M_TAKEOTHER"),
+    holds("one store, H=4 T=5", "H=4", "T=5", full=True),
+    holds("child outlives its daemon, H=3 T=4", "SURVIVE", "H=3", "T=4", full=True),
+    holds("a dead daemon's lock is taken in the end, H=4 T=5", "HEAL", "WITHIN=40", "H=4", "T=5", full=True),
+    holds("both stores, H=2 T=3", "BOTH", "PROMPT", depth=6000000, megabytes=8000, full=True),
     falls("what settling showed is forgotten: M_FORGETSEEN", "HEAL", "WITHIN=100", "M_FORGETSEEN", expect=NONE),
 ]
 
