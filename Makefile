@@ -109,7 +109,7 @@ $(BUILD)/flags: FORCE
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
                   libinih-dev libjansson-dev libexpat1-dev libzip-dev zlib1g-dev \
-                  check python3
+                  check python3 spin
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps
