@@ -66,6 +66,8 @@ RUNNER_AWS := $(call objects,runner/aws/*.c)
 CLIENT := $(call objects,client/*.c)
 UNIT   := $(call objects,tests/unit/test_*.c)
 TESTS  := $(UNIT:.o=)
+SOAK   := $(call objects,tests/soak/*.c)
+SOAKS  := $(BUILD)/tests/soak/cycles
 TESTED := $(BUILD)/tested.a
 PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner $(BUILD)/tfq-credentials
 SOURCES := $(wildcard common/*.[ch] common/*/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] runner/*/*.[ch] client/*.[ch] tests/*/*.[ch])
@@ -79,10 +81,11 @@ $(BUILD)/tfq: $(CLIENT) $(COMMON) $(COMMON_PLAN)
 $(BUILD)/tfq-runner: $(RUNNER) $(COMMON) $(COMMON_PLAN)
 $(BUILD)/tfq-credentials: $(RUNNER_AWS) $(COMMON) $(COMMON_AWS)
 $(TESTS): %: %.o $(TESTED)
+$(SOAKS): $(SOAK) $(TESTED)
 $(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
-$(PROGRAMS) $(TESTS):
+$(PROGRAMS) $(TESTS) $(SOAKS):
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
@@ -103,7 +106,7 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT) $(UNIT))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT) $(UNIT) $(SOAK))
 
 # --- what it needs -------------------------------------------------------------------
 
@@ -121,15 +124,19 @@ lintdeps:
 	$(Q).ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
 
 # For these goals the packages come before the first compiler; `make all` never needs root.
-ifneq ($(filter check demo bench,$(MAKECMDGOALS)),)
+ifneq ($(filter check soak demo bench,$(MAKECMDGOALS)),)
 $(BUILD)/flags: | deps
 endif
 
 # --- checks --------------------------------------------------------------------------
 
 .PHONY: check
-check: deps $(PROGRAMS) $(TESTS) ## Run all tests (FILTER=part of a path runs some of them)
+check: deps $(PROGRAMS) $(TESTS) $(SOAKS) ## Run all tests (FILTER=part of a path runs some of them)
 	$(Q)python3 tests/run $(BUILD) '$(FILTER)'
+
+.PHONY: soak
+soak: deps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/soak/run
 
 .PHONY: demo
 demo: deps $(PROGRAMS) ## Show what it does, against a store on this machine
@@ -220,7 +227,7 @@ lint-units:
 # test_tfargs.c has misspelt subcommands on purpose.
 lint-spell:
 	@echo "  LINT    codespell"
-	$(Q)codespell -L nd,2st --skip '*.pyc,*.json,test_tfargs.c' $(wildcard common daemon runner client units conf man tests README.md)
+	$(Q)codespell -L nd,2st,ans --skip '*.pyc,*.json,test_tfargs.c' $(wildcard common daemon runner client units conf man tests README.md)
 
 lint-license:
 	@echo "  LINT    SPDX lines"
@@ -232,7 +239,7 @@ lint-license:
 # modules know no loop, no network and no clock.
 PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
           daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence common/tfargs common/parse common/frame \
-          common/timestamp runner/aws/profile runner/aws/sts_answer, \
+          common/timestamp common/aws_profile runner/aws/sts_answer, \
           $(m).c $(m).h))
 forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)
 INCLUDE_EDGE := ^\# *include <((systemd|curl|netinet|arpa)/.*|sys/socket\.h|netdb\.h|poll\.h)>

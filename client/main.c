@@ -22,6 +22,8 @@ static const struct command commands[] = {
 	{ "info",   NULL,    "[ID] [--json]",    "one job; without an ID, the daemon", cmd_info },
 	{ "cancel", NULL,    "[--force] ID...",  "leave the queue, or send terraform its one SIGINT", cmd_cancel },
 	{ "resume", NULL,    "STATE",            "let a queue go on that a lost job has stopped", cmd_resume },
+	{ "who",    NULL,    "[STATE] [--json]", "who holds the lock; without a name, of this directory's state", cmd_who },
+	{ "unlock", NULL,    "STATE --id ID [--yes]", "remove a lock whose holder is dead (operators)", cmd_unlock },
 };
 /* clang-format on */
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -46,7 +48,7 @@ static void print_help(void)
 		"\n"
 		"Commands:\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		(void)printf("  tfq %-8s %-18s %s\n", commands[i].name, commands[i].usage,
+		(void)printf("  tfq %-8s %-21s %s\n", commands[i].name, commands[i].usage,
 			     commands[i].help);
 	(void)printf(
 		"\n"

@@ -168,13 +168,13 @@ static json_t *submit_json(char *const *argv, const struct subject *subject,
 	if (!words)
 		return NULL;
 	return json_pack(
-		"{s:i, s:o, s:s, s:s, s:s?, s:s, s:b, s:o, s:i, s:b, s:b, s:s?, s:s?, s:s?, s:s?, s:b}",
+		"{s:i, s:o, s:s, s:s, s:s?, s:s?, s:s, s:b, s:o, s:i, s:b, s:b, s:s?, s:s?, s:s?, s:s?, s:b}",
 		"protocol", WIRE_PROTOCOL, "argv", words, "directory", subject->cwd,
-		"state_directory", source->directory, "backend", source->file, "workspace",
-		source->workspace, "plan", subject->is_plan, "environment", environment_json(),
-		"umask", (int)mask, "attach", !options->detach, "stdin", has_stdin, "client", self,
-		"label", options->label, "reason", options->reason, "priority", options->priority,
-		"no_wait", options->no_wait);
+		"state_directory", source->directory, "backend", source->file, "profile_endpoints",
+		source->profile_endpoints, "workspace", source->workspace, "plan", subject->is_plan,
+		"environment", environment_json(), "umask", (int)mask, "attach", !options->detach,
+		"stdin", has_stdin, "client", self, "label", options->label, "reason",
+		options->reason, "priority", options->priority, "no_wait", options->no_wait);
 }
 
 /* terraform gets our own stdin, to read from when it likes; but not a terminal, which stays ours.

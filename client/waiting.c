@@ -32,10 +32,13 @@ static void describe_cause(char *buf, size_t size, const json_t *job, const char
 
 	buf[0] = '\0';
 	if (holder) {
-		(void)snprintf(buf, size, ": locked by %s since %s, lock ID %s%s",
-			       print_text(who, sizeof(who), holder, "who"),
-			       print_text(since, sizeof(since), holder, "since"),
-			       print_text(id, sizeof(id), holder, "id"),
+		(void)print_text(who, sizeof(who), holder, "who");
+		(void)print_text(since, sizeof(since), holder, "since");
+		(void)print_text(id, sizeof(id), holder, "id");
+		if (!*who && json_object_get(job, "message"))
+			return; /* that one says more */
+		(void)snprintf(buf, size, ": locked by %s%s%s, lock ID %s%s",
+			       *who ? who : "somebody", *since ? " since " : "", since, id,
 			       json_is_true(json_object_get(holder, "is_tfqd")) ? " (another tfqd)"
 										: "");
 	} else if (ahead) {
@@ -52,7 +55,7 @@ static void describe_cause(char *buf, size_t size, const json_t *job, const char
 static void describe(char *buf, size_t size, const json_t *job, const char *ran)
 {
 	const uint64_t position = print_number(job, "position"), of = print_number(job, "of");
-	char state[256], cause[512], message[256];
+	char state[256], cause[512], message[1024];
 
 	describe_cause(cause, sizeof(cause), job, ran);
 	(void)print_text(message, sizeof(message), job, "message");
@@ -92,6 +95,11 @@ void waiting_update(struct waiting *waiting, const json_t *job)
 		(void)print_duration(ran, started, 0);
 	describe(line, sizeof(line), job, ran);
 	if (!isatty(STDERR_FILENO)) {
+		(void)fprintf(stderr, "%s\n", line);
+		return;
+	}
+	if (json_object_get(job, "message")) { /* what is to be done must not be cut off */
+		waiting_clear(waiting);
 		(void)fprintf(stderr, "%s\n", line);
 		return;
 	}

@@ -9,7 +9,7 @@
 struct waiting {
 	bool is_quiet;
 	bool is_drawn; /* the line stands on the terminal */
-	char last[1024];
+	char last[2048];
 };
 
 /* @job has changed. */

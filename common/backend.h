@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 
 #define BACKEND_FILE_MAX      262144 /* bytes of <data dir>/terraform.tfstate: 256 KiB */
+#define BACKEND_PROFILE_MAX   16384  /* bytes of profile_endpoints */
 #define BACKEND_WORKSPACE_MAX 90     /* bytes of a workspace's name; Terraform Cloud's own limit */
 
 /* What was found on disk, before any meaning is given to it. */
@@ -22,6 +23,12 @@ struct backend_source {
 	char *directory; /* absolute real path in which terraform runs (after -chdir) */
 	char *file; /* text of <data dir>/terraform.tfstate; NULL if there is none; holds secrets */
 	char *workspace; /* the selected one: $TF_WORKSPACE, <data dir>/environment, or "default" */
+	/*
+	 * What the user's profile in AWS's shared files says of the S3 backend's endpoints, a JSON
+	 * object: s3 and dynamodb (URLs), or ignore (true: neither it nor AWS_ENDPOINT_URL counts).
+	 * All may be missing. NULL: nothing.
+	 */
+	char *profile_endpoints;
 };
 
 enum backend_kind {
@@ -77,6 +84,10 @@ struct backend {
 /*
  * Find what @directory (absolute, already resolved with -chdir) holds, with
  * the data dir and the workspace that @env selects. Reads as the calling user.
+ * For an S3 backend that leaves an endpoint open, the shared files of AWS's tools
+ * (~/.aws/config and ~/.aws/credentials, or those that the block or @env names) are
+ * read, too. One that is there, but cannot be read, is an error: to guess could
+ * mean to lock another store than terraform uses.
  *
  * A directory without <data dir>/terraform.tfstate is fine only if its *.tf
  * and *.tf.json files (OpenTofu's *.tofu too) name no backend and no cloud
@@ -103,8 +114,7 @@ DEFINE_FREEP(backend_source);
  * backend that has neither use_lockfile nor dynamodb_table.
  *
  * The path of a local state is made absolute and cleaned, but symbolic links
- * behind @source->directory are not followed. An endpoint that only a profile
- * in a shared config file names is not seen.
+ * behind @source->directory are not followed.
  *
  * Return: 0; -EBADMSG if the file is not what terraform writes; -EINVAL for a
  * value terraform would refuse (no region, key with a leading "/", ...), or one

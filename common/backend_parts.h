@@ -53,6 +53,31 @@ void backend_json_free(json_t *value);
 int backend_source_make(struct backend_source **ret, const char *directory, char *const *env,
 			char *file, char **ret_error);
 
+/* Where to read, and how to say what went wrong. */
+struct backend_reader {
+	int dir_fd;
+	const char *directory;
+	const char *data_dir; /* relative to @directory, or absolute */
+	char **ret_error;
+};
+
+/*
+ * The text of @path, which has @max bytes at most; *@ret is NULL if there is no such file; to be
+ * wiped and freed. Return: 0, or as backend_source_read(), with the sentence set.
+ */
+int backend_read_file(const struct backend_reader *reader, const char *path, size_t max,
+		      char **ret);
+
+/*
+ * backend_source.profile_endpoints for the backend whose file's text is @file: NULL if the shared
+ * files say nothing that counts, or need not be looked at. Return: as backend_read_file().
+ */
+int backend_read_profile(char **ret, const struct backend_reader *reader, const char *file,
+			 char *const *env);
+
+/* Whether a profile has a say in where the S3 backend @config finds S3 or DynamoDB. */
+bool backend_asks_profile(const json_t *config, char *const *env);
+
 /* The state file of a local backend. Return: 0, -EBADMSG, -EINVAL, -ENOMEM. */
 int backend_parse_local(const struct backend_parse *parse, const json_t *config,
 			struct backend *backend);

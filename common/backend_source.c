@@ -21,14 +21,6 @@
 #define SCAN_FILES_MAX     10000             /* entries of a directory */
 #define WORKSPACE_FILE_MAX 1024
 
-/* Where to read, and how to say what went wrong. */
-struct reader {
-	int dir_fd;
-	const char *directory;
-	const char *data_dir; /* relative to @directory, or absolute */
-	char **ret_error;
-};
-
 static void secret_freep(char **p)
 {
 	if (*p)
@@ -42,7 +34,8 @@ static void closedirp(DIR **p)
 		(void)closedir(*p);
 }
 
-static void print_path(const struct reader *reader, const char *path, char *ret, size_t size)
+static void print_path(const struct backend_reader *reader, const char *path, char *ret,
+		       size_t size)
 {
 	if (path[0] == '/')
 		(void)snprintf(ret, size, "%s", path);
@@ -50,7 +43,8 @@ static void print_path(const struct reader *reader, const char *path, char *ret,
 		(void)snprintf(ret, size, "%s/%s", reader->directory, path);
 }
 
-static int unreadable(const struct reader *reader, int error, const char *path, const char *what)
+static int unreadable(const struct backend_reader *reader, int error, const char *path,
+		      const char *what)
 {
 	char full[2 * PATH_MAX];
 
@@ -62,7 +56,7 @@ static int unreadable(const struct reader *reader, int error, const char *path, 
  * Open @path, a regular file, without waiting for anybody.
  * Return: the fd, or a negative errno; -ENOENT comes without a sentence.
  */
-static int open_regular(const struct reader *reader, const char *path)
+static int open_regular(const struct backend_reader *reader, const char *path)
 {
 	AUTO_CLOSE int fd = -1;
 	struct stat st;
@@ -88,7 +82,8 @@ static int open_regular(const struct reader *reader, const char *path)
 	return TAKE_FD(fd);
 }
 
-static int read_all(const struct reader *reader, const char *path, int fd, size_t max, char *buf)
+static int read_all(const struct backend_reader *reader, const char *path, int fd, size_t max,
+		    char *buf)
 {
 	size_t size = 0;
 	ssize_t n;
@@ -117,8 +112,7 @@ static int read_all(const struct reader *reader, const char *path, int fd, size_
 	return 0;
 }
 
-/* The text of @path, which has @max bytes at most; *@ret is NULL if there is no such file. */
-static int read_file(const struct reader *reader, const char *path, size_t max, char **ret)
+int backend_read_file(const struct backend_reader *reader, const char *path, size_t max, char **ret)
 {
 	CLEANUP(secret_freep) char *buf = NULL;
 	AUTO_CLOSE int fd = -1;
@@ -147,13 +141,14 @@ static int read_file(const struct reader *reader, const char *path, size_t max, 
 	return 0;
 }
 
-static int read_data_file(const struct reader *reader, const char *name, size_t max, char **ret)
+static int read_data_file(const struct backend_reader *reader, const char *name, size_t max,
+			  char **ret)
 {
 	char path[PATH_MAX];
 
 	if (snprintf(path, sizeof(path), "%s/%s", reader->data_dir, name) >= (int)sizeof(path))
 		return unreadable(reader, -ENAMETOOLONG, "$TF_DATA_DIR", "is too long a path");
-	return read_file(reader, path, max, ret);
+	return backend_read_file(reader, path, max, ret);
 }
 
 /* What terraform's configs.IsIgnoredFile() and its suffixes say. */
@@ -166,13 +161,13 @@ static bool is_configuration(const char *name)
 	       backend_ends_with(name, ".tofu") || backend_ends_with(name, ".tofu.json");
 }
 
-static int scan_file(const struct reader *reader, const char *name)
+static int scan_file(const struct backend_reader *reader, const char *name)
 {
 	AUTO_FREE char *text = NULL;
 	char type[BACKEND_TYPE_SIZE];
 	int r;
 
-	r = read_file(reader, name, SCAN_FILE_MAX, &text);
+	r = backend_read_file(reader, name, SCAN_FILE_MAX, &text);
 	if (r == -EISDIR) {
 		free(TAKE_PTR(*reader->ret_error)); /* terraform skips directories, too */
 		return 0;
@@ -192,7 +187,7 @@ static int scan_file(const struct reader *reader, const char *name)
 }
 
 /* Without an initialised backend: is it the local one, or was terraform init forgotten? */
-static int scan_configuration(const struct reader *reader)
+static int scan_configuration(const struct backend_reader *reader)
 {
 	CLEANUP(closedirp) DIR *dir = NULL;
 	AUTO_CLOSE int fd = -1;
@@ -232,7 +227,7 @@ static int scan_configuration(const struct reader *reader)
 	return 0;
 }
 
-static int read_workspace(const struct reader *reader, char *const *env, char **ret)
+static int read_workspace(const struct backend_reader *reader, char *const *env, char **ret)
 {
 	const char *name = env_get_filled(env, "TF_WORKSPACE");
 	const char *from = "TF_WORKSPACE";
@@ -269,7 +264,7 @@ static int read_directory(struct backend_source *source, int dir_fd, char *const
 			  char **ret_error)
 {
 	const char *data_dir = env_get_filled(env, "TF_DATA_DIR");
-	const struct reader reader = {
+	const struct backend_reader reader = {
 		.dir_fd = dir_fd,
 		.directory = source->directory,
 		.data_dir = data_dir ? data_dir : ".terraform",
@@ -285,6 +280,11 @@ static int read_directory(struct backend_source *source, int dir_fd, char *const
 	}
 	if (!source->file) {
 		r = scan_configuration(&reader);
+		if (r < 0)
+			return r;
+	}
+	if (source->file) {
+		r = backend_read_profile(&source->profile_endpoints, &reader, source->file, env);
 		if (r < 0)
 			return r;
 	}
@@ -337,6 +337,7 @@ struct backend_source *backend_source_free(struct backend_source *source)
 	if (!source)
 		return NULL;
 
+	free(source->profile_endpoints);
 	free(source->workspace);
 	if (source->file)
 		explicit_bzero(source->file, strlen(source->file));

@@ -42,6 +42,8 @@
 #define WIRE_RESUME          WIRE_INTERFACE ".Resume"
 #define WIRE_HELLO           WIRE_INTERFACE ".Hello"
 #define WIRE_REPORT          WIRE_INTERFACE ".Report"
+#define WIRE_WHO             WIRE_INTERFACE ".Who"
+#define WIRE_UNLOCK          WIRE_INTERFACE ".Unlock"
 #define WIRE_GET_INFO        WIRE_SERVICE ".GetInfo"
 #define WIRE_GET_DESCRIPTION WIRE_SERVICE ".GetInterfaceDescription"
 

@@ -15,7 +15,7 @@ enum access_role {
 	ACCESS_NONE = 0,
 	ACCESS_VIEW = 1 << 0,    /* see the queue */
 	ACCESS_SUBMIT = 1 << 1,  /* have jobs run as oneself, and end them */
-	ACCESS_OPERATE = 1 << 2, /* end everybody's jobs, resume a queue */
+	ACCESS_OPERATE = 1 << 2, /* end everybody's jobs, resume a queue, unlock */
 	ACCESS_RUN = 1 << 3,     /* be a job's runner: decided by its process, not by this table */
 };
 

@@ -25,8 +25,10 @@
 #include "common/text.h"
 #include "common/wire.h"
 #include "daemon/access.h"
+#include "daemon/aws/identity.h"
 #include "daemon/http.h"
 #include "daemon/listener.h"
+#include "daemon/lock/probe.h"
 #include "daemon/peer.h"
 #include "daemon/request.h"
 #include "daemon/scheduler.h"
@@ -45,6 +47,8 @@ struct daemon {
 	const struct config *config;
 	sd_event *event;
 	struct http *http;
+	struct identities *identities;
+	struct lock_probes *probes;
 	struct scheduler *scheduler;
 	struct listener *listener;
 	TAILQ_HEAD(, peer) peers;
@@ -342,8 +346,7 @@ static int find_runner(struct daemon *daemon)
 	return 0;
 }
 
-/* Who we are, as our locks tell other tfqds. Lease 0: this version stops no child, so nobody may
- * take over. */
+/* Who we are, as our locks tell other tfqds. */
 static void set_host(struct daemon *daemon)
 {
 	char name[HOST_NAME_MAX + 1] = "localhost";
@@ -356,9 +359,7 @@ static void set_host(struct daemon *daemon)
 		(void)sd_id128_to_string(id, daemon->machine);
 	if (sd_id128_get_boot(&id) >= 0)
 		(void)sd_id128_to_string(id, daemon->boot);
-	daemon->host = (struct lock_host){ .machine = daemon->machine,
-					   .boot = daemon->boot,
-					   .lease_sec = 0 };
+	daemon->host = (struct lock_host){ .machine = daemon->machine, .boot = daemon->boot };
 }
 
 /* Each waiting client is a descriptor. */
@@ -384,6 +385,16 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	r = http_new(&daemon->http, daemon->event);
 	if (r < 0)
 		return log_error(r, "Failed to set up libcurl: %m");
+	r = identities_new(&daemon->identities, &(struct identities_setup){
+							.event = daemon->event,
+							.runner = daemon->runner,
+							.env = env,
+							.config = daemon->config,
+						});
+	if (r >= 0)
+		r = lock_probes_new(&daemon->probes, daemon->event);
+	if (r < 0)
+		return log_error(r, "Failed to set up the look for credentials: %m");
 	r = scheduler_new(&daemon->scheduler,
 			  &(struct scheduler_setup){
 				  .event = daemon->event,
@@ -395,7 +406,8 @@ static int make_parts(struct daemon *daemon, char *const *env)
 				  .runner = daemon->runner,
 				  .socket = daemon->socket.path,
 				  .nofile = &daemon->nofile,
-				  .env = env,
+				  .identities = daemon->identities,
+				  .probes = daemon->probes,
 			  },
 			  &callbacks, daemon);
 	if (r < 0)
@@ -404,7 +416,6 @@ static int make_parts(struct daemon *daemon, char *const *env)
 		.scheduler = daemon->scheduler,
 		.config = daemon->config,
 		.access = &daemon->access,
-		.env = env,
 		.hostname = daemon->hostname,
 	};
 	r = listener_new(&daemon->listener, daemon->event, daemon->socket.fd, on_accept, daemon);
@@ -465,6 +476,8 @@ struct daemon *daemon_free(struct daemon *daemon)
 	listener_free(daemon->listener);
 	server_socket_close(&daemon->socket);
 	scheduler_free(daemon->scheduler);
+	identities_free(daemon->identities);
+	lock_probes_free(daemon->probes);
 	http_free(daemon->http);
 	sd_event_unref(daemon->event);
 	if (daemon->state_lock >= 0)

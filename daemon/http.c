@@ -39,6 +39,7 @@ struct http_transfer {
 	struct http_response response;
 	char *body;
 	size_t header_bytes;
+	unsigned tries;
 	bool is_cut;
 	char curl_error[CURL_ERROR_SIZE];
 };
@@ -75,6 +76,7 @@ static void finish(struct http_transfer *transfer, CURLcode code)
 	/* What a proxy was told before it refused is no part of the request. */
 	response->is_unsent =
 		!response->is_answered && (sent == 0 || (tunnel != 0 && tunnel != 200));
+	response->is_repeated = transfer->tries > 1;
 	response->is_cut = transfer->is_cut;
 	response->status = (int)status;
 	response->body = transfer->body ? transfer->body : "";
@@ -300,6 +302,22 @@ static size_t on_header(char *data, size_t size, size_t count, void *userdata)
 	return len;
 }
 
+/* A connection is there, and the request goes out next: more than once if libcurl sends it again.
+ */
+// NOLINTNEXTLINE(readability-non-const-parameter): libcurl's type
+static int on_sending(void *userdata, char *to_ip, char *from_ip, int to_port, int from_port)
+{
+	struct http_transfer *transfer = userdata;
+
+	(void)to_ip;
+	(void)from_ip;
+	(void)to_port;
+	(void)from_port;
+
+	transfer->tries++;
+	return CURL_PREREQFUNC_OK;
+}
+
 /* --- start and stop ------------------------------------------------------------------- */
 
 static int set_headers(struct http_transfer *transfer, const struct http_request *request)
@@ -380,6 +398,8 @@ static int set_options(struct http_transfer *transfer, const struct http_request
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_sending);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
 
 	r = set_proxy(easy, request);

@@ -40,6 +40,8 @@ struct http_request {
 struct http_response {
 	bool is_answered; /* a whole answer came; else error says why not */
 	bool is_unsent;   /* no byte of the request has left us */
+	bool is_repeated; /* libcurl sent it again by itself, because the kept-alive connection was
+			     closed without an answer: it may have been done before */
 	bool is_cut; /* not answered because of its length alone: status and headers are good */
 	int status;
 	char etag[HTTP_HEADER_MAX]; /* "" if absent, or if longer */

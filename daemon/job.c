@@ -68,6 +68,7 @@ struct job *job_free(struct job *job)
 	free(job->label);
 	free(job->reason);
 	free(job->message);
+	free(job->why_child_text);
 	free(job);
 	return NULL;
 }
@@ -75,6 +76,13 @@ struct job *job_free(struct job *job)
 bool job_is_locked_by_us(const struct job *job)
 {
 	return !job->why_child;
+}
+
+void job_leave_to_child(struct job *job, const char *why)
+{
+	free(job->why_child_text);
+	job->why_child_text = strdup(why);
+	job->why_child = job->why_child_text ? job->why_child_text : "tfqd is out of memory";
 }
 
 void job_set_message(struct job *job, const char *format, ...)

@@ -14,6 +14,7 @@
 
 struct line;
 struct peer;
+struct preflight;
 
 enum job_priority { JOB_HIGH, JOB_NORMAL, JOB_LOW, JOB_PRIORITY_COUNT };
 
@@ -47,10 +48,14 @@ struct job {
 	struct backend *backend;
 	const char *subcommand; /* static */
 	const char *operation;  /* static */
-	const char *why_child;  /* static: why terraform locks for itself; NULL: tfqd does */
+	const char *why_child;  /* why terraform locks for itself; NULL: tfqd does */
+	char *why_child_text;   /* ... where that is no static text */
+	struct preflight
+		*preflight;  /* what is known for its lock; the scheduler's; NULL: nothing */
 	bool is_state_known; /* the state object is there, so terraform makes no lock of its own */
 	bool is_plan; /* the backend is the one that a saved plan names, not the directory's */
 	bool no_wait;
+	bool is_inquiry;        /* not to be run: somebody asks who holds its state */
 	bool is_priority_asked; /* by the submitter, not by the configuration */
 	bool passes_hold;       /* it is what a held line waits for: terraform state push */
 
@@ -106,6 +111,8 @@ void job_forget_secrets(struct job *job);
 
 /* Does tfqd hold the lock for it? Otherwise terraform does. */
 bool job_is_locked_by_us(const struct job *job);
+/* It is terraform that locks; @why is copied. */
+void job_leave_to_child(struct job *job, const char *why);
 
 /* Replace the job's message. Out of memory leaves none. */
 void job_set_message(struct job *job, const char *format, ...)

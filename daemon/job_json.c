@@ -3,11 +3,32 @@
 
 #include "daemon/queue.h"
 
-static json_t *holder_json(const struct lockinfo_seen *holder)
+json_t *holder_json(const struct lockinfo_seen *holder)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "id", holder->id, "who", holder->who,
-			 "operation", holder->operation, "info", holder->info, "since",
-			 holder->created, "is_tfqd", holder->is_tfqd);
+	json_t *object;
+
+	object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "id", holder->id, "who", holder->who,
+			   "operation", holder->operation, "info", holder->info, "since",
+			   holder->created, "is_tfqd", holder->is_tfqd);
+	if (object && holder->is_tfqd)
+		(void)json_object_set_new(object, "lease",
+					  json_integer((json_int_t)holder->lease_sec));
+	return object;
+}
+
+json_t *holder_json_of(const struct lock *lock)
+{
+	struct lock_prospect prospect;
+	json_t *object = holder_json(lock_holder(lock));
+
+	lock_prospect(lock, &prospect);
+	if (!object || !prospect.has_lease)
+		return object;
+	(void)json_object_set_new(object, "dead", json_boolean(prospect.is_dead));
+	(void)json_object_set_new(object, "taken_over", json_boolean(prospect.is_taken));
+	(void)json_object_set_new(object, "dead_in",
+				  json_integer((json_int_t)(prospect.left_usec / 1000000)));
+	return object;
 }
 
 static json_t *ahead_json(const struct job *ahead)
@@ -15,6 +36,21 @@ static json_t *ahead_json(const struct job *ahead)
 	return json_pack("{s:I, s:s, s:s, s:s?, s:I}", "id", (json_int_t)ahead->id, "user",
 			 ahead->owner.name, "command", ahead->command, "reason", ahead->reason,
 			 "started", (json_int_t)ahead->started_usec);
+}
+
+/* Where nobody takes a dead holder's lock by himself, somebody must be told how. */
+static void add_verdict(json_t *object, const struct line *line, const struct lock *lock)
+{
+	struct lock_prospect prospect;
+
+	lock_prospect(lock, &prospect);
+	if (prospect.is_dead && prospect.is_asked && lock_holder(lock)) {
+		json_object_set_new(
+			object, "message",
+			json_sprintf("blocked: its holder is dead, the lease ran out unrenewed; an "
+				     "operator resolves it with: tfq unlock '%s' --id %s",
+				     line->name, lock_holder(lock)->id));
+	}
 }
 
 /* Who does it wait for: the job that runs, or a holder outside? */
@@ -32,7 +68,9 @@ static void add_waiting(json_t *object, const struct job *job, const struct lock
 	if (!lock)
 		return;
 	if (active && active->status == JOB_LOCKING && lock_holder(lock))
-		json_object_set_new(object, "holder", holder_json(lock_holder(lock)));
+		json_object_set_new(object, "holder", holder_json_of(lock));
+	if (active == job && job->status == JOB_LOCKING)
+		add_verdict(object, line, lock);
 	if (active == job && job->status == JOB_LOCKING && *lock_error(lock))
 		json_object_set_new(object, "message", json_string(lock_error(lock)));
 }

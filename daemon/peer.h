@@ -17,6 +17,7 @@ struct peer {
 	struct job_owner owner;  /* from SO_PEERCRED and SO_PEERGROUPS at connect */
 	struct job_watch *watch; /* the job whose changes it hears of, or NULL */
 	struct job *runs;        /* the job whose runner it is, or NULL */
+	struct inquiry *inquiry; /* what it waits for the answer of; request.c's; or NULL */
 	bool is_closing;
 	bool is_muted; /* it calls one way: nothing is to be answered */
 	void *userdata;
@@ -26,6 +27,8 @@ struct peer {
 	sd_event_source *io, *closer;
 	const struct peer_callbacks *callbacks;
 };
+
+struct inquiry;
 
 struct peer_callbacks {
 	/* A whole message; borrowed. May call peer_close(). */

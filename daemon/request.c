@@ -8,18 +8,11 @@
 #include <unistd.h>
 
 #include "common/wire.h"
+#include "daemon/inquiry.h"
 #include "daemon/job_json.h"
 #include "daemon/queue.h"
+#include "daemon/request_parts.h"
 #include "daemon/submit.h"
-
-/* One call: what came, and where the answer goes. */
-struct call {
-	const struct request_context *context;
-	struct peer *peer;
-	const json_t *parameters;
-	unsigned roles;
-	bool more; /* the caller wants to hear of every change */
-};
 
 static json_t *json_of(const struct job *job)
 {
@@ -75,6 +68,7 @@ void request_drop_peer(const struct request_context *context, struct peer *peer)
 	struct job *job = peer->runs;
 
 	peer_unwatch(peer);
+	peer->inquiry = inquiry_free(peer->inquiry);
 	peer->runs = NULL;
 	if (job)
 		scheduler_runner_gone(context->scheduler, job);
@@ -129,8 +123,7 @@ static void do_submit(const struct call *call)
 	struct job *job;
 	int r;
 
-	r = submit_parse(&made, call->parameters, call->peer, call->context->config,
-			 call->context->env, &error);
+	r = submit_parse(&made, call->parameters, call->peer, call->context->config, &error);
 	if (r >= 0 && made->priority == JOB_HIGH && made->is_priority_asked &&
 	    !(call->roles & ACCESS_OPERATE))
 		r = -EPERM;
@@ -340,6 +333,8 @@ static const struct {
 	{ WIRE_INFO, do_info },
 	{ WIRE_CANCEL, do_cancel },
 	{ WIRE_RESUME, do_resume },
+	{ WIRE_WHO, request_who },
+	{ WIRE_UNLOCK, request_unlock },
 	{ WIRE_HELLO, do_hello },
 	{ WIRE_REPORT, do_report },
 	{ WIRE_GET_INFO, do_get_info },
@@ -389,7 +384,7 @@ void request_handle(const struct request_context *context, struct peer *peer, co
 		peer_close(peer);
 		return;
 	}
-	if (peer->watch) { /* its answers would get mixed up */
+	if (peer->watch || peer->inquiry) { /* its answers would get mixed up */
 		peer_unwatch(peer);
 		peer_send_error(peer, WIRE_E_BAD_REQUEST,
 				"one call at a time: the one before is not over");

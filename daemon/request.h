@@ -13,7 +13,6 @@ struct request_context {
 	struct scheduler *scheduler;
 	const struct config *config;
 	const struct access *access;
-	char *const *env; /* the daemon's own */
 	const char *hostname;
 };
 

@@ -227,12 +227,13 @@ static int send_order(struct job *job, json_t *parameters, bool continues, const
 /* clang-format off */
 static json_t *spec_json(const struct scheduler *scheduler, const struct job *job)
 {
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s?, s:i, s:b}",
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s?, s:b, s:b, s:s, s:s, s:s?, s:i, s:b}",
 			 "argv", strv_json(job->argv),
 			 "environment", strv_json(job->env),
 			 "directory", job->directory,
 			 "state_directory", job->state_directory,
 			 "identity", job->backend->identity,
+			 "endpoint_dynamodb", job->backend->endpoint_dynamodb,
 			 "plan", job->is_plan,
 			 "hold_lock", job_is_locked_by_us(job),
 			 "lock_timeout", CHILD_LOCK_TIMEOUT,

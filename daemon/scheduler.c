@@ -20,10 +20,13 @@
 #include "common/parse.h"
 #include "daemon/journal.h"
 #include "daemon/peer.h"
+#include "daemon/preflight.h"
 #include "daemon/scheduler_parts.h"
 
 #define STOP_LIMIT_USEC     (60 * USEC_PER_SEC)
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
+#define USUAL_MIN           3 /* runs of a kind that tell how long one takes */
+#define USUAL_MAX           15
 
 uint64_t scheduler_now(clockid_t clock)
 {
@@ -54,6 +57,7 @@ static void forget(struct scheduler *scheduler, struct job *job)
 {
 	(void)tdelete(job, &scheduler->by_id, compare_ids);
 	TAILQ_REMOVE(&scheduler->all, job, in_all);
+	job->preflight = preflight_free(job->preflight);
 	job_free(job);
 }
 
@@ -75,6 +79,11 @@ static void trim_history(struct scheduler *scheduler)
 	}
 }
 
+const struct scheduler_setup *scheduler_setup_of(const struct scheduler *scheduler)
+{
+	return &scheduler->setup;
+}
+
 const struct queue *scheduler_queue(const struct scheduler *scheduler)
 {
 	return scheduler->queue;
@@ -83,6 +92,35 @@ const struct queue *scheduler_queue(const struct scheduler *scheduler)
 const struct job_list *scheduler_jobs(const struct scheduler *scheduler)
 {
 	return &scheduler->all;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+	const uint64_t *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+uint64_t scheduler_usual(const struct scheduler *scheduler, const struct job *job)
+{
+	uint64_t took[USUAL_MAX];
+	const struct job *past;
+	size_t count = 0;
+
+	TAILQ_FOREACH_REVERSE(past, &scheduler->all, job_list, in_all)
+	{
+		if (count == USUAL_MAX)
+			break;
+		if (past->status == JOB_DONE && past->started_usec > 0 &&
+		    past->ended_usec > past->started_usec &&
+		    strcmp(past->subcommand, job->subcommand) == 0 &&
+		    strcmp(past->backend->identity, job->backend->identity) == 0)
+			took[count++] = past->ended_usec - past->started_usec;
+	}
+	if (count < USUAL_MIN)
+		return 0;
+	qsort(took, count, sizeof(took[0]), compare_times);
+	return took[count / 2];
 }
 
 bool scheduler_is_stopping(const struct scheduler *scheduler)
@@ -149,6 +187,7 @@ static void close_job(struct scheduler *scheduler, struct job *job)
 
 	job->ended_usec = scheduler_now(CLOCK_REALTIME);
 	runner_link_end(job);
+	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);
 	scheduler->over_count++;
 	log_end(job);
@@ -181,8 +220,10 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 		     job->id, line->name) < 0)
 		line->hold_reason = NULL;
 	line->lost_session = job->session;
+	lock_set_takeover(lane_of(line)->lock, false); /* nor may anybody elsewhere go on */
 	queue_remove(scheduler->queue, job);
 	job->ended_usec = scheduler_now(CLOCK_REALTIME);
+	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);
 	scheduler->over_count++;
 	log_end(job);
@@ -190,12 +231,22 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 	scheduler_pump_soon(scheduler);
 }
 
+/* Where the lease may be taken over, its runner must know until when it is ours. */
+static void start(struct scheduler *scheduler, struct job *job)
+{
+	const struct lane *lane = lane_of(job->line);
+	const bool is_fenced = job_is_locked_by_us(job) && lane_takes_over(lane);
+
+	runner_link_go(job, is_fenced ? lock_deadline(lane->lock) : 0,
+		       scheduler->setup.config->stop_grace_usec);
+}
+
 static void carry_out(struct scheduler *scheduler, struct job *job, enum job_action action)
 {
 	switch (action) {
 	case JOB_DO_NOTHING: scheduler_changed(scheduler, job); return;
 	case JOB_DO_ACQUIRE: lane_acquire(lane_of(job->line), job); return;
-	case JOB_DO_START: runner_link_go(job, 0, 0); return;
+	case JOB_DO_START: start(scheduler, job); return;
 	case JOB_DO_INTERRUPT:
 	case JOB_DO_INTERRUPT_AGAIN: runner_link_stop(job, ++job->interrupts); break;
 	case JOB_DO_CLOSE: close_job(scheduler, job); return;
@@ -269,7 +320,10 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 	int r;
 
 	if (!line->active || !job_status_is_running(line->active->status) || !head ||
-	    head->runner_pid || head->has_lost_runner)
+	    head->has_lost_runner)
+		return;
+	lane_prepare(lane_of(line), head);
+	if (head->runner_pid)
 		return;
 	r = runner_link_start(scheduler, head);
 	if (r < 0)
@@ -499,6 +553,23 @@ int scheduler_resume(struct scheduler *scheduler, const char *state)
 		lock_want(lane->lock, NULL);
 	scheduler_pump_soon(scheduler);
 	return 0;
+}
+
+int scheduler_unlock(struct scheduler *scheduler, const char *state, const char *id, const char *by)
+{
+	const struct line *line = queue_find_line(scheduler->queue, state);
+	struct lock *lock = line ? lane_of(line)->lock : NULL;
+	int r;
+
+	if (!lock)
+		return -ENOENT;
+	if (lock_deadline(lock) > 0 && !lock_holder(lock))
+		return -EBUSY;
+	r = lock_break(lock, id);
+	if (r >= 0)
+		log_warning(0, "%s orders that lock %s of %s, held by %s since %s, be removed", by,
+			    id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
+	return r;
 }
 
 void scheduler_stop(struct scheduler *scheduler)

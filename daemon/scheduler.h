@@ -22,6 +22,10 @@
 #define SCHEDULER_HISTORY_MAX 1000 /* jobs that are over and still known, with their recordings */
 
 struct scheduler;
+struct identities;
+struct lock_probes;
+
+uint64_t scheduler_now(clockid_t clock); /* microseconds */
 
 struct scheduler_callbacks {
 	/* Something of @job has changed that a watcher would see. */
@@ -43,7 +47,8 @@ struct scheduler_setup {
 	const char *runner;   /* path of tfq-runner */
 	const char *socket;
 	const struct rlimit *nofile; /* what jobs are to have of RLIMIT_NOFILE */
-	char *const *env;            /* the daemon's own */
+	struct identities *identities;
+	struct lock_probes *probes;
 };
 
 int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
@@ -71,10 +76,19 @@ void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, 
  * -EALREADY for none held, -EBUSY while a process of the lost job lives. */
 int scheduler_resume(struct scheduler *scheduler, const char *state);
 
+/*
+ * Remove the lock with that @id, for which a job on @state waits, by the order of @by.
+ * Return: 0; -ENOENT if nothing of this daemon waits for that state's lock; -EBUSY if a job of
+ * this daemon holds it; -ESTALE if the holder's lock has another ID.
+ */
+int scheduler_unlock(struct scheduler *scheduler, const char *state, const char *id,
+		     const char *by);
+
 /* Take no more jobs, give back those that wait, let those that run end. */
 void scheduler_stop(struct scheduler *scheduler);
 bool scheduler_is_stopping(const struct scheduler *scheduler);
 
+const struct scheduler_setup *scheduler_setup_of(const struct scheduler *scheduler);
 const struct queue *scheduler_queue(const struct scheduler *scheduler);
 /* All jobs it knows, in order of acceptance. */
 const struct job_list *scheduler_jobs(const struct scheduler *scheduler);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by scheduler.c, lane.c and runner_link.c; for nobody else. */
+/* Shared by scheduler.c, scheduler_report.c, lane.c, lane_events.c and runner_link.c alone. */
 #pragma once
 
 #include "daemon/scheduler.h"
+
+#define LANE_QUARANTINE_USEC UINT64_C(30000000) /* aws.md 7.3: delta */
 
 struct scheduler {
 	struct scheduler_setup setup;
@@ -24,8 +26,11 @@ struct scheduler {
 struct lane {
 	struct scheduler *scheduler;
 	struct line *line;
-	struct lock *lock;           /* NULL until it is needed first */
-	struct lock_claim *checking; /* of the active job, while we ask if its state exists */
+	struct lock *lock;         /* NULL until it is needed first */
+	struct identity *identity; /* of the last that wanted the lock */
+	uint64_t told_job;         /* for whom the log knows of a foreign lock, with this ID */
+	char told_holder[LOCKINFO_TEXT_MAX];
+	char *lock_key;              /* which stores it is in; NULL: never wanted */
 	bool may_go_early;           /* the active job may start while the lock is handed to it */
 	bool is_quarantined;         /* a killed terraform's last write may be under way */
 	sd_event_source *quarantine; /* until then; NULL: never needed */
@@ -49,7 +54,8 @@ void scheduler_refuse(struct scheduler *scheduler, struct job *job, const char *
 /* The same from within what starts jobs: the pump ends it, so that no refusal calls the next. */
 void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-uint64_t scheduler_now(clockid_t clock); /* microseconds */
+/* How long jobs like @job have taken, the middle one of those that are known; 0: too few are. */
+uint64_t scheduler_usual(const struct scheduler *scheduler, const struct job *job);
 
 /* lane.c */
 
@@ -57,6 +63,8 @@ struct lane *lane_of(const struct line *line);
 /* Return: the lane of a new line, or NULL when out of memory. */
 struct lane *lane_new(struct scheduler *scheduler, struct line *line);
 void lane_free(struct lane *lane);
+/* Begin what must be known before @job's lock is asked for, if that is not done. */
+void lane_prepare(struct lane *lane, struct job *job);
 /* Want the lock for the active job, or none where terraform takes it; then start the job if it can
  * be. */
 void lane_acquire(struct lane *lane, struct job *job);
@@ -71,6 +79,13 @@ bool lane_is_idle(const struct lane *lane);
 
 /* As idle, but for a request to take the lock that may still land: said in the log. */
 bool lane_may_be_left(const struct lane *lane);
+
+/* lane_events.c */
+
+/* Make the line's lock, if there is none yet. Return: 0, or a negative errno. */
+int lane_make_lock(struct lane *lane);
+/* Is the lock one whose lease others may take over when it has run out? */
+bool lane_takes_over(const struct lane *lane);
 
 /* runner_link.c */
 

@@ -78,6 +78,17 @@ static void hold_for_errored_state(struct job *job)
 	line->lets_push = true;
 }
 
+static void tell_why_fenced(struct job *job)
+{
+	const struct lock *lock = scheduler_lock(job->line);
+	const char *error = lock ? lock_error(lock) : "";
+
+	job_set_message(job,
+			"the lock could not be renewed, so terraform was stopped before its lease "
+			"could run out%s%s",
+			*error ? ": " : "", error);
+}
+
 void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
 			     const struct scheduler_report *report)
 {
@@ -88,6 +99,8 @@ void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
 	lane_of(job->line)->exited_usec = report->at_usec;
 	job->exit_code = report->exit_code;
 	job->exit_signal = report->exit_signal;
+	if (report->is_fenced && report->exit_code != 0 && !job->is_lock_lost)
+		tell_why_fenced(job);
 	/* 2 is plan -detailed-exitcode's "there are changes". */
 	if (report->exit_code == 0 ||
 	    (report->exit_code == 2 && strcmp(job->operation, "OperationTypePlan") == 0))

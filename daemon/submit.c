@@ -11,7 +11,6 @@
 #include "common/text.h"
 #include "common/tfargs.h"
 #include "common/wire.h"
-#include "daemon/aws/credentials.h"
 
 #define COMMAND_LINE_MAX 1024 /* before it was made printable */
 #define COMMAND_MAX      512  /* bytes of the command line as shown, with the NUL */
@@ -205,24 +204,14 @@ static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 }
 
 /* Who takes the lock: tfqd where it knows how, otherwise terraform. */
-static const char *why_child(const struct job *job, const struct config *config, char *const *env)
+static const char *why_child(const struct backend *backend)
 {
-	const struct backend *backend = job->backend;
-	struct credentials credentials;
-	const char *why;
-
 	if (backend->kind == BACKEND_LOCAL)
 		return "the state is a local file";
 	if (backend->kind != BACKEND_S3)
 		return "the backend has a lock of its own kind";
-	if (backend->dynamodb_table)
-		return "the lock is in DynamoDB";
-	if (!backend->use_lockfile)
+	if (!backend->use_lockfile && !backend->dynamodb_table)
 		return "no lock is configured";
-	if (backend->has_proxy)
-		return "the backend names a proxy";
-	if (credentials_find(&credentials, backend, job->env, env, config->credentials, &why) < 0)
-		return why;
 	return NULL;
 }
 
@@ -236,11 +225,11 @@ static enum job_priority priority_of(enum config_priority priority)
 	return JOB_NORMAL;
 }
 
-static int take_state(struct job *job, const json_t *parameters, const struct config *config,
-		      char *const *env, char **ret_error)
+/* What the client found on disk. */
+static int take_source(struct backend_source **ret, const struct job *job, const json_t *parameters,
+		       char **ret_error)
 {
 	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
-	const struct config_state *state;
 	int r;
 
 	source = calloc(1, sizeof(*source));
@@ -251,10 +240,27 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 		r = take_text(&source->file, parameters, "backend", BACKEND_FILE_MAX, false,
 			      ret_error);
 	if (r >= 0)
+		r = take_text(&source->profile_endpoints, parameters, "profile_endpoints",
+			      BACKEND_PROFILE_MAX, false, ret_error);
+	if (r >= 0)
 		r = take_text(&source->workspace, parameters, "workspace", BACKEND_WORKSPACE_MAX,
 			      true, ret_error);
 	if (r >= 0 && job->is_plan && !source->file)
 		r = explain(ret_error, -EBADMSG, "plan is set, but backend is missing");
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(source);
+	return 0;
+}
+
+static int take_state(struct job *job, const json_t *parameters, const struct config *config,
+		      char **ret_error)
+{
+	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
+	const struct config_state *state;
+	int r;
+
+	r = take_source(&source, job, parameters, ret_error);
 	if (r < 0)
 		return r;
 
@@ -275,7 +281,7 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 		job->priority = priority_of(state->priority);
 	job->state_directory = TAKE_PTR(source->directory);
 	if (!job->why_child)
-		job->why_child = why_child(job, config, env);
+		job->why_child = why_child(job->backend);
 	job->is_state_known = strcmp(job->backend->workspace, "default") == 0;
 	return 0;
 }
@@ -340,7 +346,7 @@ static int take_parameters(struct job *job, const json_t *parameters, struct pee
 }
 
 int submit_parse(struct job **ret, const json_t *parameters, struct peer *peer,
-		 const struct config *config, char *const *env, char **ret_error)
+		 const struct config *config, char **ret_error)
 {
 	CLEANUP(job_freep) struct job *job = NULL;
 	const json_int_t protocol = json_integer_value(json_object_get(parameters, "protocol"));
@@ -365,9 +371,32 @@ int submit_parse(struct job **ret, const json_t *parameters, struct peer *peer,
 	r = take_command(job, &args, ret_error);
 	if (r < 0)
 		return r;
-	r = take_state(job, parameters, config, env, ret_error);
+	r = take_state(job, parameters, config, ret_error);
 	if (r < 0)
 		return r;
+	*ret = TAKE_PTR(job);
+	return 0;
+}
+
+int submit_parse_state(struct job **ret, const json_t *parameters, struct peer *peer,
+		       const struct config *config, char **ret_error)
+{
+	CLEANUP(job_freep) struct job *job = NULL;
+	int r;
+
+	r = job_new(&job);
+	if (r < 0)
+		return r;
+	job->is_inquiry = true;
+	r = copy_owner(&job->owner, &peer->owner);
+	if (r >= 0)
+		r = take_strv(&job->env, json_object_get(parameters, "environment"), WIRE_ENV_MAX,
+			      "environment", ret_error);
+	if (r >= 0)
+		r = take_state(job, parameters, config, ret_error);
+	if (r < 0)
+		return r;
+	job->is_state_known = true;
 	*ret = TAKE_PTR(job);
 	return 0;
 }

@@ -115,6 +115,9 @@ int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
 		r = name_job(spec, job);
 	if (r < 0)
 		return r;
+	if (json_is_string(json_object_get(object, "endpoint_dynamodb")) &&
+	    take_text(&spec->endpoint_dynamodb, object, "endpoint_dynamodb") < 0)
+		return -ENOMEM;
 	spec->umask = (mode_t)json_integer_value(json_object_get(object, "umask"));
 	spec->is_plan = json_is_true(json_object_get(object, "plan"));
 	spec->hold_lock = json_is_true(json_object_get(object, "hold_lock"));
@@ -134,6 +137,7 @@ struct spec *spec_free(struct spec *spec)
 	free(spec->directory);
 	free(spec->state_directory);
 	free(spec->identity);
+	free(spec->endpoint_dynamodb);
 	free(spec->lock_timeout);
 	free(spec->binary);
 	free(spec->client);
@@ -221,8 +225,17 @@ int spec_check_state(const struct spec *spec, char **ret_error)
 		r = backend_parse(&backend, source, spec->env, false, ret_error);
 	if (r < 0)
 		return SPEC_EXIT_FAILED;
-	if (strcmp(backend->identity, spec->identity) == 0)
-		return 0;
+	if (strcmp(backend->identity, spec->identity) == 0) {
+		if (!backend->dynamodb_table ||
+		    strcmp(backend->endpoint_dynamodb ?: "", spec->endpoint_dynamodb ?: "") == 0)
+			return 0;
+		(void)explain(
+			ret_error, -ESTALE,
+			"the DynamoDB endpoint of %s has changed since the job was queued, in "
+			"the backend block or the AWS profile: queue it again",
+			backend->name);
+		return SPEC_EXIT_FAILED;
+	}
 	if (spec->is_plan) {
 		(void)explain(
 			ret_error, -ESTALE,

@@ -17,6 +17,7 @@ struct spec {
 	char **argv; /* the user's */
 	char **env;  /* the user's, with TFQ_JOB */
 	char *directory, *state_directory, *identity, *lock_timeout, *binary, *client;
+	char *endpoint_dynamodb; /* of its lock, if that is in a table of no AWS; NULL: AWS's own */
 	mode_t umask;
 	bool hold_lock;
 	bool is_plan; /* the state is the one that a saved plan names */

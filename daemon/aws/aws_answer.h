@@ -23,9 +23,10 @@ enum aws_result {
 struct aws_answer {
 	enum aws_result result;
 	const struct http_response *http; /* lent for the call */
-	struct aws_error error;           /* of an answer that is none of 2xx */
-	char why[AWS_WHY_MAX]; /* unless DONE: what it says, as a phrase, and what to do; printable
-				*/
+	bool is_repeated; /* sent more than once: REFUSED and UNSENT tell of the last time alone */
+	struct aws_error error; /* of an answer that is none of 2xx */
+	char why[AWS_WHY_MAX];  /* unless DONE: what it says, as a phrase, and what to do; printable
+				 */
 };
 
 /* By status and code alone. A wrong x-amz-crc32 makes any answer AWS_UNKNOWN. */

@@ -43,6 +43,7 @@ struct aws_transfer {
 	char *access_key;
 	time_t signed_at; /* the server's time */
 	bool has_learnt_clock;
+	bool is_repeated; /* one of its tries was, by libcurl */
 	unsigned redirects;
 };
 
@@ -419,6 +420,7 @@ static bool is_being_renewed(const struct aws_transfer *transfer)
 static void sort_keys(const struct aws_transfer *transfer, struct aws_answer *answer)
 {
 	struct aws_client *client = transfer->client;
+	const char *trouble = client->identity->trouble;
 	char text[AWS_WHY_MAX];
 
 	if (answer->result != AWS_REFUSED || !aws_answer_is_expiry(&answer->error)) {
@@ -426,11 +428,18 @@ static void sort_keys(const struct aws_transfer *transfer, struct aws_answer *an
 			client->expired_since_usec = 0;
 		return;
 	}
-	memcpy(text, answer->why, sizeof(text));
+	(void)snprintf(text, sizeof(text), "%s", trouble ? trouble : answer->why);
 	if (is_being_renewed(transfer)) {
 		answer->result = AWS_UNSENT;
 		(void)snprintf(answer->why, AWS_WHY_MAX,
-			       "the credentials (%.64s) have expired and are being renewed: %.500s",
+			       "the credentials (%.64s) have expired and %s: %.480s",
+			       client->identity->source,
+			       trouble ? "cannot be renewed, trying again" : "are being renewed",
+			       text);
+	} else if (client->identity->can_refresh) {
+		(void)snprintf(answer->why, AWS_WHY_MAX,
+			       "the credentials (%.64s) have expired, and there are no others yet; "
+			       "why not is in tfqd's log (%.480s)",
 			       client->identity->source, text);
 	} else {
 		(void)snprintf(answer->why, AWS_WHY_MAX,
@@ -453,6 +462,8 @@ static void on_response(const struct http_response *response, void *userdata)
 		else
 			aws_error_parse(&answer.error, response->body, response->body_len);
 	}
+	transfer->is_repeated |= response->is_repeated;
+	answer.is_repeated = transfer->is_repeated;
 	answer.result = aws_answer_sort(response, &answer.error);
 	if (learn_clock(transfer, &answer) || follow(transfer, &answer)) {
 		r = sign_and_start(transfer);

@@ -16,14 +16,13 @@ struct credentials {
 };
 
 /*
- * Find them in terraform's order: the backend block's own; then, unless the block or the
- * environment asks for something that this version cannot resolve (a profile, a role, a web
- * identity), @job_env. @daemon_env only in mode daemon: a job's
- * terraform does not see it, so it would be another identity than terraform's own; in that mode
- * nothing of the backend counts. @mode: credentials = auto|daemon|job.
+ * Find them in terraform's order: the backend block's own; then, unless the block asks for
+ * something that must be looked up (a profile, a role), @job_env. @daemon_env only in mode daemon:
+ * a job's terraform does not see it, so it would be another identity than terraform's own; in that
+ * mode nothing of the backend counts. @mode: credentials = auto|daemon|job.
  *
  * Return: 0; or -ENOKEY, and *@ret_why (static) says in words what the credentials come from:
- * then terraform itself can find them, and takes the lock itself.
+ * then the helper is asked (identity.h).
  */
 int credentials_find(struct credentials *ret, const struct backend *backend, char *const *job_env,
 		     char *const *daemon_env, enum config_credentials mode, const char **ret_why);

@@ -20,6 +20,7 @@ static struct identity *identity_free(struct identity *identity)
 	if (!identity)
 		return NULL;
 	free(identity->source);
+	free(identity->trouble);
 	wipe(identity->token);
 	wipe(identity->secret_key);
 	wipe(identity->access_key);

@@ -24,6 +24,7 @@ struct identity {
 	char *source;          /* for people: "backend block", "environment", "profile prod", ... */
 	uint64_t expires_usec; /* microseconds since 1970; 0: never, or not known */
 	bool can_refresh;      /* the same question may be asked again before they expire */
+	char *trouble;         /* why they could not be renewed last time; NULL: they could */
 	struct identity_refresh *refresh; /* how; NULL: cannot */
 };
 
@@ -42,7 +43,8 @@ bool identity_is_same(const struct identity *a, const struct identity *b);
 
 /*
  * A server said that its keys have expired, or does not know them: ask anew, soon, once for
- * however many say so. Without effect where nothing can be asked.
+ * however many say so; after a failure, when that is to be tried again. Without effect where
+ * nothing can be asked.
  */
 void identity_renew(struct identity *identity);
 
@@ -74,7 +76,8 @@ typedef void (*identity_done_fn)(int result, struct identity *identity, const ch
 /*
  * Find the identity that @job's terraform is going to use, in terraform's order (aws.md 5.1), by
  * its backend, environment and owner; with credentials = daemon, tfqd's own. The same question
- * of the same user shares an identity for as long as somebody holds it.
+ * of the same user shares an identity for as long as somebody holds it, unless it is dead and
+ * could not be renewed: then it is asked again, for all.
  *
  * Return: 1 and a reference in *@ret_now, if it needs no asking; 0: @done is called once, from the
  * loop, unless identity_lookup_cancel(*@ret_lookup) comes first; a negative errno as above with

@@ -15,6 +15,7 @@
 #include "common/explain.h"
 #include "common/log.h"
 #include "common/parse.h"
+#include "common/text.h"
 #include "common/timestamp.h"
 #include "daemon/aws/credentials.h"
 #include "daemon/aws/credentials_helper.h"
@@ -34,6 +35,7 @@ struct identity_refresh {
 	struct job_owner owner;    /* own groups, without a name */
 	struct identity *identity; /* not counted: its last unref ends us; NULL: none yet */
 	struct helper *helper;     /* NULL: none at work */
+	bool is_refused;           /* a server does not take what was found */
 	sd_event_source *timer;    /* to the next asking; NULL: none */
 	uint64_t asked_usec;       /* when the last helper was started, monotonic; 0: never */
 	uint64_t retry_usec;       /* the last wait after a failure; 0: it did not fail */
@@ -87,8 +89,7 @@ void identity_refresh_end(struct identity_refresh *refresh)
 		refresh_free(refresh);
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ---------------------------------------------------------------------------------- */
 
 static uint64_t now_usec(const struct identity_refresh *refresh, clockid_t clock)
 {
@@ -179,8 +180,11 @@ void identity_renew(struct identity *identity)
 	uint64_t since;
 	int r;
 
-	if (!refresh || !refresh->identities || !identity->can_refresh || refresh->helper)
+	if (!refresh || !refresh->identities || !identity->can_refresh)
 		return;
+	refresh->is_refused = true;
+	if (refresh->helper || (refresh->retry_usec > 0 && refresh->timer))
+		return; /* it is being asked, or is going to be, not over and over */
 	since = now_usec(refresh, CLOCK_MONOTONIC) - refresh->asked_usec;
 	if (since < RETRY_MIN_USEC) { /* new ones, and refused as well: not over and over */
 		set_timer(refresh, RETRY_MIN_USEC - since);
@@ -191,11 +195,9 @@ void identity_renew(struct identity *identity)
 		retry_later(refresh, strerror(-r));
 }
 
-/* --- answers -----------------------------------------------------------------------------------
- */
+/* --- answers --------------------------------------------------------------------------------- */
 
-/* Tell all who wait. @identity: NULL with a failure. Whoever is told may start or give up others.
- */
+/* Tell all who wait. @identity: NULL with a failure. Who is told may start or give up others. */
 static void tell(struct identity_refresh *refresh, int result, struct identity *identity,
 		 const char *error)
 {
@@ -212,7 +214,11 @@ static void tell(struct identity_refresh *refresh, int result, struct identity *
 static void on_failure(struct identity_refresh *refresh, int result, const char *error)
 {
 	if (refresh->identity) {
+		CLEANUP(identity_unrefp) struct identity *old = identity_ref(refresh->identity);
+
+		(void)text_replace(&old->trouble, error);
 		retry_later(refresh, error);
+		tell(refresh, result, NULL, error);
 		return;
 	}
 	/* Nobody may join it any more: the next one shall ask anew. */
@@ -222,8 +228,7 @@ static void on_failure(struct identity_refresh *refresh, int result, const char 
 	refresh_free(refresh);
 }
 
-/* The fresh keys go where the old ones were, and these are wiped with what the fresh ones came in.
- */
+/* The fresh keys go where the old ones were; these are wiped with what the fresh ones came in. */
 static void replace(struct identity *identity, struct identity *fresh)
 {
 	const struct identity old = *identity;
@@ -258,6 +263,17 @@ static void on_first(struct identity_refresh *refresh, struct identity *fresh)
 	refresh_free(refresh);
 }
 
+static void on_renewed(struct identity_refresh *refresh, struct identity *fresh)
+{
+	CLEANUP(identity_unrefp) struct identity *identity = identity_ref(refresh->identity);
+
+	replace(identity, fresh);
+	identity_unref(fresh);
+	free(TAKE_PTR(identity->trouble));
+	plan(refresh);
+	tell(refresh, 0, identity, NULL);
+}
+
 static void on_answer(const struct helper_answer *answer, void *userdata)
 {
 	struct identity_refresh *refresh = userdata;
@@ -274,20 +290,16 @@ static void on_answer(const struct helper_answer *answer, void *userdata)
 	}
 	fresh->can_refresh = answer->can_refresh;
 	refresh->retry_usec = 0;
-	if (!refresh->identity) {
+	refresh->is_refused = false;
+	if (refresh->identity)
+		on_renewed(refresh, fresh);
+	else
 		on_first(refresh, fresh);
-		return;
-	}
-	replace(refresh->identity, fresh);
-	identity_unref(fresh);
-	plan(refresh);
 }
 
-/* --- look-ups ----------------------------------------------------------------------------------
- */
+/* --- look-ups -------------------------------------------------------------------------------- */
 
-/* As whom the helper runs: as the job's owner, or as we do. Return: 0, -ENOMEM, or getgroups(2)'s.
- */
+/* As whom the helper runs: the job's owner, or us. Return: 0, -ENOMEM, or getgroups(2)'s. */
 static int copy_owner(struct job_owner *ret, const struct job *job, bool is_daemon)
 {
 	const struct job_owner *owner = &job->owner;
@@ -365,6 +377,16 @@ static struct identity_refresh *find_same(const struct identities *identities,
 	return NULL;
 }
 
+/* Nothing is to be had with what was found, and the last asking for more has failed. */
+static bool is_dead(const struct identity_refresh *refresh)
+{
+	const struct identity *identity = refresh->identity;
+
+	return identity->trouble && (refresh->is_refused ||
+				     (identity->expires_usec > 0 &&
+				      identity->expires_usec <= now_usec(refresh, CLOCK_REALTIME)));
+}
+
 static int wait_for(struct identity_lookup **ret, struct identity_refresh *refresh,
 		    identity_done_fn done, void *userdata)
 {
@@ -378,6 +400,19 @@ static int wait_for(struct identity_lookup **ret, struct identity_refresh *refre
 	TAILQ_INSERT_TAIL(&refresh->lookups, lookup, link);
 	*ret = lookup;
 	return 0;
+}
+
+/* Somebody may have logged in meanwhile, so @refresh is not left to wait for its time. */
+static int join(struct identity_lookup **ret_lookup, struct identity **ret_now,
+		struct identity_refresh *refresh, identity_done_fn done, void *userdata)
+{
+	if (refresh->identity && !is_dead(refresh)) {
+		*ret_now = identity_ref(refresh->identity);
+		return 1;
+	}
+	if (!refresh->helper && ask(refresh) < 0)
+		retry_later(refresh, "out of memory or processes");
+	return wait_for(ret_lookup, refresh, done, userdata);
 }
 
 // NOLINTNEXTLINE(readability-function-size): two ways to answer take two places for it
@@ -395,12 +430,8 @@ int identity_find(struct identity_lookup **ret_lookup, struct identity **ret_now
 	if (r != 0)
 		return r;
 	same = find_same(identities, fresh);
-	if (same && same->identity) {
-		*ret_now = identity_ref(same->identity);
-		return 1;
-	}
 	if (same)
-		return wait_for(ret_lookup, same, done, userdata);
+		return join(ret_lookup, ret_now, same, done, userdata);
 
 	fresh->identities = identities;
 	TAILQ_INSERT_TAIL(&identities->all, fresh, link);
@@ -429,8 +460,7 @@ struct identity_lookup *identity_lookup_cancel(struct identity_lookup *lookup)
 	return NULL;
 }
 
-/* --- all ---------------------------------------------------------------------------------------
- */
+/* --- all ------------------------------------------------------------------------------------- */
 
 int identities_new(struct identities **ret, const struct identities_setup *setup)
 {

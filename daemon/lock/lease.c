@@ -52,6 +52,7 @@ void lease_want(struct lease *lease, uint64_t owner)
 		return;
 	lease->wanted = owner;
 	lease->verified = false;
+	lease->break_etag[0] = '\0';
 	lease->failures = 0;
 	if (owner != 0 && (lease->state == LEASE_FREE || lease->state == LEASE_LOST))
 		lease->state = LEASE_LOOK;
@@ -61,10 +62,28 @@ void lease_want(struct lease *lease, uint64_t owner)
 		lease->must_settle = true; /* it may have landed since it was looked for */
 }
 
+bool lease_break(struct lease *lease)
+{
+	if (lease->state != LEASE_FOREIGN || lease->foreign_etag[0] == '\0')
+		return false;
+	memcpy(lease->break_etag, lease->foreign_etag, sizeof(lease->break_etag));
+	lease_poke(lease);
+	return true;
+}
+
 void lease_poke(struct lease *lease)
 {
 	if (lease->state == LEASE_FOREIGN && lease->failures == 0)
 		lease->not_before_usec = 0;
+}
+
+void lease_set_takeover(struct lease *lease, bool is_allowed)
+{
+	lease->config.takes_over = is_allowed;
+	if (!is_allowed) {
+		lease->is_expired = false;
+		lease->renew_at_usec = 0;
+	}
 }
 
 uint64_t lease_expiry(const struct lease *lease)
@@ -114,7 +133,9 @@ void lease_hold_off(struct lease *lease, uint64_t usec)
 
 bool lease_is_held_by(const struct lease *lease, uint64_t owner)
 {
-	return lease->state == LEASE_HELD && lease->owner == owner && !lease->gone &&
+	const bool is_seen_gone = lease->gone && !lease->read_denied;
+
+	return lease->state == LEASE_HELD && lease->owner == owner && !is_seen_gone &&
 	       !lease->removing && !lease->is_expired;
 }
 
@@ -143,6 +164,8 @@ static enum lease_op choose_foreign(const struct lease *lease, uint64_t now)
 
 	if (lease->wanted == 0)
 		return LEASE_NONE;
+	if (lease->break_etag[0])
+		return lease->verified ? LEASE_REMOVE : LEASE_READ;
 	return lease->config.takes_over && takeover > 0 && now >= takeover ? LEASE_SWAP
 									   : LEASE_READ;
 }
@@ -182,7 +205,7 @@ static void open_write(struct lease *lease, struct lease_request *request, uint6
 	const bool creates = request->op == LEASE_CREATE || request->is_takeover;
 	unsigned last = lease->open_count - 1;
 
-	if (lease->open_count == LEASE_OPEN_MAX && !creates && !lease->open[last].creates &&
+	if (lease->open_count >= LEASE_OPEN_KEPT && !creates && !lease->open[last].creates &&
 	    lease->open[last].owner == request->owner) {
 		memcpy(request->nonce, lease->open[last].nonce, LEASE_NONCE_LEN);
 		return;
@@ -197,6 +220,7 @@ static void open_write(struct lease *lease, struct lease_request *request, uint6
 	lease->open[last].owner = request->owner;
 	lease->open[last].creates = creates;
 	lease->open[last].is_unknown = false;
+	lease->open[last].is_refused = false;
 	lease->open[last].sent_usec = now;
 }
 
@@ -220,7 +244,7 @@ void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE
 
 	ret->is_takeover = ret->op == LEASE_SWAP && lease->state == LEASE_FOREIGN;
 	if (ret->op == LEASE_SWAP || ret->op == LEASE_REMOVE)
-		memcpy(ret->etag, ret->is_takeover ? lease->foreign_etag : lease->etag,
+		memcpy(ret->etag, lease->state == LEASE_FOREIGN ? lease->foreign_etag : lease->etag,
 		       sizeof(ret->etag));
 	if (ret->op == LEASE_CREATE || ret->op == LEASE_SWAP) {
 		memcpy(ret->nonce, nonce, LEASE_NONCE_LEN);
@@ -230,8 +254,10 @@ void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE
 			ret->op == LEASE_SWAP && !ret->is_takeover && lease->wanted != lease->owner;
 		open_write(lease, ret, now);
 	}
-	if (ret->op == LEASE_REMOVE)
+	if (ret->op == LEASE_REMOVE && lease->state == LEASE_HELD)
 		lease->removing = true;
+	if (ret->op == LEASE_REMOVE)
+		lease->break_etag[0] = '\0';
 	lease->in_flight = ret->op;
 	lease->sent_usec = now;
 }

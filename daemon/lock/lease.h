@@ -16,6 +16,7 @@
  *   FOREIGN             the nonce held              → not landed: the same SWAP again
  *    polls              another's                   → not held: FOREIGN; held: LOST
  *    │                  absent                      → not held: LOOK; held: gone, CREATE again
+ *    ├─ by order: READ, compare, REMOVE on condition ──► LOOK
  *    └─ a tfqd's lease, seen unchanged for as long as takes its holder to be dead:
  *       SWAP on exactly that version (take over) ──► HELD
  *
@@ -45,7 +46,8 @@
 #define LEASE_NONCE_LEN 33 /* 32 hex digits and a NUL */
 #define LEASE_ETAG_MAX  128
 #define LEASE_ID_MAX    256
-#define LEASE_OPEN_MAX  8 /* own writes without an answer that are remembered */
+#define LEASE_OPEN_MAX  12 /* own writes without an answer that are remembered; ... */
+#define LEASE_OPEN_KEPT 8  /* ... renewals leave the rest to hand-overs */
 
 /* A lease that says anything else is never taken over (aws.md 7.2). */
 #define LEASE_TAKEN_MIN_USEC UINT64_C(10000000)
@@ -94,6 +96,8 @@ enum lease_result {
 
 struct lease_answer {
 	enum lease_result result;
+	bool is_repeated; /* the request went out more than once: CONFLICT, DENIED and UNSENT tell
+			     of the last time alone */
 	char etag[LEASE_ETAG_MAX];   /* READ, CREATE, SWAP done: the version; "" if the store gave
 					none */
 	char nonce[LEASE_NONCE_LEN]; /* READ done: ours or another tfqd's; "" for any other lock */
@@ -124,6 +128,7 @@ struct lease_config {
 	uint64_t poll_min_usec, poll_max_usec;
 	unsigned acquire_tries;   /* failures in a row before LEASE_EV_FAILED */
 	bool takes_over;          /* others' leases that have run out; and ours may be taken */
+	bool asks;                /* or tells that somebody could */
 	uint64_t drift_percent;   /* how wrong a clock may run */
 	uint64_t quarantine_usec; /* how long a dead holder's last request may still be under way */
 };
@@ -150,11 +155,12 @@ struct lease {
 		uint64_t owner, sent_usec;
 		bool creates;    /* may land although we hold nothing */
 		bool is_unknown; /* no answer told what became of it */
+		bool is_refused; /* sent once, and refused: a look tells that it has not landed */
 	} open[LEASE_OPEN_MAX];
 	unsigned open_count;
 	bool must_settle; /* READ before anything else is sent */
 	bool refused;     /* ... because the store refused the condition */
-	bool verified;    /* releasing: the last READ showed our own version */
+	bool verified;    /* to be removed: the last READ showed that very version */
 	bool removing;    /* a REMOVE was sent: not held by anybody until a write is confirmed */
 	bool gone;        /* held, but the store has nothing: CREATE */
 	bool read_denied; /* ... or does not say: only a CREATE can tell */
@@ -170,6 +176,7 @@ struct lease {
 	uint64_t foreign_lease_usec;       /* with this lease; 0: none */
 	bool foreign_is_raw;               /* no tfqd wrote it */
 	bool is_stale;                     /* told so */
+	char break_etag[LEASE_ETAG_MAX];   /* the version that somebody has ordered to be removed */
 	uint64_t not_before_usec;
 	uint64_t poll_usec;
 	unsigned failures; /* in a row */
@@ -209,6 +216,16 @@ uint64_t lease_expiry(const struct lease *lease);
  * enough. 0: never, because it is no tfqd's, or has no lease, or nothing foreign was seen.
  */
 uint64_t lease_takeover(const struct lease *lease);
+
+/* Change lease_config.takes_over. What is held is written again at once if it is not allowed. */
+void lease_set_takeover(struct lease *lease, bool is_allowed);
+
+/*
+ * Remove the foreign lock that was seen last, if a look shows that it is still that version, and on
+ * condition that it is: by the order of somebody who knows that its holder is dead. One try, given
+ * up by lease_want(). Return: false if none was seen.
+ */
+bool lease_break(struct lease *lease);
 
 /* Look at a foreign lock again now: somebody says that it has changed. */
 void lease_poke(struct lease *lease);

@@ -71,6 +71,8 @@ static unsigned won(struct lease *lease, unsigned open, const char *etag, uint64
 		events |= LEASE_EV_HELD;
 	if (lease->state == LEASE_FOREIGN)
 		events |= LEASE_EV_TAKEN;
+	if (lease->read_denied && lease->open[open].creates && !lease->removing)
+		events |= LEASE_EV_GONE; /* only now is it known */
 	lease->seq = was_held ? lease->seq + 1 : 1;
 	lease->state = LEASE_HELD;
 	lease->owner = owner;
@@ -110,17 +112,21 @@ static void forget_held(struct lease *lease, enum lease_state state)
 }
 
 /* The write under way is known not to have been done; one before it under its nonce may be. */
-static void drop_last(struct lease *lease)
+static void drop_last(struct lease *lease, const struct lease_answer *answer)
 {
+	lease->open[lease->open_count - 1].is_unknown |= answer->is_repeated;
 	if (!lease->open[lease->open_count - 1].is_unknown)
 		lease->open_count--;
 }
 
 static unsigned answer_denied(struct lease *lease, uint64_t now)
 {
-	if (lease->state == LEASE_HELD)
+	if (lease->state == LEASE_HELD) {
+		if (lease->wanted == lease->owner)
+			lease->must_settle = true; /* without s3:ListBucket it may mean: gone */
 		return failed(lease, now, false) |
 		       (lease->wanted != lease->owner ? LEASE_EV_DENIED : 0);
+	}
 	lease->must_settle = lease->open_count > 0;
 	return failed(lease, now, false) | (lease->wanted != 0 ? LEASE_EV_FAILED : 0);
 }
@@ -138,14 +144,16 @@ static unsigned answer_write(struct lease *lease, uint64_t now, const struct lea
 			break; /* written, but as which version? */
 		return won(lease, last, answer->etag, lease->sent_usec, now);
 	case LEASE_R_DENIED:
-		drop_last(lease);
+		drop_last(lease, answer);
 		if (lease->open[last].owner != lease->wanted && lease->state != LEASE_HELD) {
-			return 0; /* denied to one who does not want it any more, with his rights */
+			/* Denied to one who does not want it any more, with his rights. */
+			lease->must_settle |= lease->open_count > last;
+			return 0;
 		}
 		return answer_denied(lease, now);
-	case LEASE_R_UNSENT: drop_last(lease); return failed(lease, now, false);
+	case LEASE_R_UNSENT: drop_last(lease, answer); return failed(lease, now, false);
 	case LEASE_R_CONFLICT:
-		drop_last(lease);
+		drop_last(lease, answer);
 		lease->must_settle = true; /* look who it was */
 		return failed(lease, now, false);
 	case LEASE_R_REFUSED:
@@ -153,6 +161,7 @@ static unsigned answer_write(struct lease *lease, uint64_t now, const struct lea
 		lease->refused = true;
 		lease->must_settle = true; /* it may be our own success, answered twice */
 		lease->open[last].is_unknown = true;
+		lease->open[last].is_refused = !answer->is_repeated;
 		return 0;
 	case LEASE_R_UNKNOWN:
 	case LEASE_R_THROTTLED: break;
@@ -165,8 +174,10 @@ static unsigned answer_write(struct lease *lease, uint64_t now, const struct lea
 /* What a look showed explains the refusal before it: that write has not landed, and will not. */
 static void explain_refusal(struct lease *lease)
 {
-	if (lease->refused && lease->open_count > 0)
-		lease->open[lease->open_count - 1].is_unknown = false;
+	const unsigned last = lease->open_count - 1;
+
+	if (lease->refused && lease->open_count > 0 && lease->open[last].is_refused)
+		lease->open[last].is_unknown = false;
 }
 
 static unsigned seen_absent(struct lease *lease, uint64_t now)
@@ -181,6 +192,7 @@ static unsigned seen_absent(struct lease *lease, uint64_t now)
 		forget_held(lease, lease->wanted != 0 ? LEASE_LOOK : LEASE_FREE);
 		lease->foreign_lease_usec = 0; /* whether it was raw is still of interest */
 		lease->foreign_etag[0] = '\0';
+		lease->break_etag[0] = '\0';
 		if (lease->wanted == 0)
 			return LEASE_EV_RELEASED;
 		if (!was_refused)
@@ -206,9 +218,34 @@ static unsigned seen_absent(struct lease *lease, uint64_t now)
 	return LEASE_EV_GONE;
 }
 
-static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease_answer *answer)
+/* Another holds it, whom we wait for: is it still the version that was seen? */
+static unsigned watch(struct lease *lease, uint64_t now, const struct lease_answer *answer)
 {
 	unsigned events = 0;
+
+	if (lease->state != LEASE_FOREIGN || answer->etag[0] == '\0' ||
+	    strcmp(lease->foreign_etag, answer->etag) != 0) {
+		forget_foreign(lease);
+		memcpy(lease->foreign_etag, answer->etag, sizeof(lease->foreign_etag));
+		lease->foreign_since_usec = now;
+		lease->foreign_is_raw = answer->nonce[0] == '\0';
+		lease->foreign_lease_usec = is_usable_etag(answer->etag) && !lease->foreign_is_raw
+						    ? answer->lease_usec
+						    : 0;
+		events = LEASE_EV_FOREIGN;
+	}
+	lease->state = LEASE_FOREIGN;
+	if (lease->config.asks && !lease->is_stale && lease_takeover(lease) > 0 &&
+	    now >= lease_takeover(lease)) {
+		lease->is_stale = true;
+		events |= LEASE_EV_STALE;
+	}
+	return events;
+}
+
+static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease_answer *answer)
+{
+	unsigned events;
 
 	explain_refusal(lease);
 	if (lease->state == LEASE_HELD) {
@@ -230,23 +267,11 @@ static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease
 		forget_held(lease, LEASE_FREE);
 		return LEASE_EV_RELEASED;
 	}
-	if (lease->state != LEASE_FOREIGN || answer->etag[0] == '\0' ||
-	    strcmp(lease->foreign_etag, answer->etag) != 0) {
-		forget_foreign(lease);
-		memcpy(lease->foreign_etag, answer->etag, sizeof(lease->foreign_etag));
-		lease->foreign_since_usec = now;
-		lease->foreign_is_raw = answer->nonce[0] == '\0';
-		lease->foreign_lease_usec = is_usable_etag(answer->etag) && !lease->foreign_is_raw
-						    ? answer->lease_usec
-						    : 0;
-		events = LEASE_EV_FOREIGN;
-	}
-	lease->state = LEASE_FOREIGN;
-	if (!lease->config.takes_over && !lease->is_stale && lease_takeover(lease) > 0 &&
-	    now >= lease_takeover(lease)) {
-		lease->is_stale = true;
-		events |= LEASE_EV_STALE;
-	}
+	events = watch(lease, now, answer);
+	lease->verified = lease->break_etag[0] && strcmp(lease->break_etag, answer->etag) == 0;
+	if (lease->verified)
+		return events; /* to be removed at once */
+	lease->break_etag[0] = '\0';
 	lease_hold_off(lease, now + lease_jitter(lease, lease->poll_usec, 5));
 	lease->poll_usec += lease->poll_usec / 2;
 	if (lease->poll_usec > lease->config.poll_max_usec)

@@ -20,6 +20,9 @@ struct lock_dynamodb {
 	struct endpoint *at;
 	struct aws_transfer *transfer;
 	char *table, *lock_id, *region;
+	/* the item without a nonce of ours that was read last, and its version */
+	json_t *raw;
+	char raw_etag[LEASE_ETAG_MAX];
 
 	enum lease_op op;            /* under way */
 	char nonce[LEASE_NONCE_LEN]; /* CREATE, SWAP: that it writes */
@@ -64,11 +67,43 @@ static json_t *make_item(const struct lock_dynamodb *dynamodb, const struct lock
 			 number_value(info->epoch));
 }
 
-static int add_condition(json_t *body, const struct lease_request *request)
+/*
+ * That the item is as it was seen: Info is what every holder writes anew. (A condition on all
+ * attributes would say no more.)
+ */
+static int add_raw_condition(json_t *body, const json_t *raw)
+{
+	json_t *info = json_object_get(raw, "Info"), *nonce = json_object_get(raw, "LeaseRvn");
+	CLEANUP(json_freep) json_t *known = json_object();
+	AUTO_FREE char *condition = NULL;
+	int r = 0;
+
+	if (asprintf(&condition, "%s AND %s", info ? "#i = :info" : "attribute_not_exists(#i)",
+		     nonce ? "#r = :old" : "attribute_not_exists(#r)") < 0) {
+		condition = NULL;
+		return -1;
+	}
+	if (info)
+		r |= json_object_set(known, ":info", info);
+	if (nonce)
+		r |= json_object_set(known, ":old", nonce);
+	if (info || nonce) /* an empty list is an error */
+		r |= json_object_set(body, "ExpressionAttributeValues", known);
+	r |= json_object_set_new(body, "ExpressionAttributeNames",
+				 json_pack("{s:s, s:s}", "#i", "Info", "#r", "LeaseRvn"));
+	return r | json_object_set_new(body, "ConditionExpression", json_string(condition));
+}
+
+static int add_condition(json_t *body, const struct lock_dynamodb *dynamodb,
+			 const struct lease_request *request)
 {
 	if (request->op == LEASE_CREATE)
 		return json_object_set_new(body, "ConditionExpression",
 					   json_string("attribute_not_exists(LockID)"));
+	if (request->op == LEASE_REMOVE && dynamodb->raw &&
+	    strcmp(request->etag, dynamodb->raw_etag) == 0)
+		return add_raw_condition(body, dynamodb->raw);
+	/* For a raw version that another store has read this never holds: look again. */
 	if (json_object_set_new(body, "ConditionExpression", json_string("#r = :old")) < 0 ||
 	    json_object_set_new(body, "ExpressionAttributeNames",
 				json_pack("{s:s}", "#r", "LeaseRvn")) < 0)
@@ -94,7 +129,7 @@ static int make_body(char **ret, const struct lock_dynamodb *dynamodb,
 	if (r == 0 && request->op == LEASE_READ)
 		r = json_object_set_new(body, "ConsistentRead", json_true());
 	else if (r == 0)
-		r = add_condition(body, request);
+		r = add_condition(body, dynamodb, request);
 	*ret = r == 0 ? json_dumps(body, JSON_COMPACT) : NULL;
 	return *ret ? 0 : -ENOMEM;
 }
@@ -234,8 +269,8 @@ static const char *attribute(const json_t *item, const char *name, const char *t
 	return json_string_value(json_object_get(json_object_get(item, name), type));
 }
 
-/* A version of an item without a nonce: its hash. */
-static void take_hash(struct lease_answer *answer, const json_t *item)
+/* A version of an item without a nonce: its hash. The item is kept, to be named in a condition. */
+static void take_raw(struct lock_dynamodb *dynamodb, struct lease_answer *answer, json_t *item)
 {
 	AUTO_FREE char *text = json_dumps(item, JSON_COMPACT | JSON_SORT_KEYS);
 	char hash[SIGV4_HASH_LEN] = "";
@@ -243,6 +278,9 @@ static void take_hash(struct lease_answer *answer, const json_t *item)
 	if (text)
 		(void)sigv4_hash(hash, text, strlen(text));
 	(void)snprintf(answer->etag, sizeof(answer->etag), "raw-%s", hash);
+	json_decref(dynamodb->raw);
+	dynamodb->raw = json_incref(item);
+	memcpy(dynamodb->raw_etag, answer->etag, sizeof(answer->etag));
 }
 
 /*
@@ -250,7 +288,7 @@ static void take_hash(struct lease_answer *answer, const json_t *item)
  * remove it, as it looks into Info first.
  */
 static void take_unreadable(struct lockinfo_seen *seen, char *text,
-			    const struct lock_dynamodb *dynamodb, const char *info, int error)
+			    const struct lock_dynamodb *dynamodb, bool has_info, int error)
 {
 	*seen = (struct lockinfo_seen){ 0 };
 	memcpy(seen->id, LOCKINFO_ID_NONE, sizeof(LOCKINFO_ID_NONE));
@@ -260,14 +298,14 @@ static void take_unreadable(struct lockinfo_seen *seen, char *text,
 		    "force-unlock can tell whose it is; once you know that nobody needs it, remove "
 		    "it: aws dynamodb delete-item --region %s --table-name '%.100s' --key "
 		    "'{\"LockID\":{\"S\":\"%s\"}}'",
-		    dynamodb->table, info ? "has an Info that " : "has no Info",
-		    info ? lockinfo_strerror(error) : "", dynamodb->region, dynamodb->table,
+		    dynamodb->table, has_info ? "has an Info that " : "has no Info",
+		    has_info ? lockinfo_strerror(error) : "", dynamodb->region, dynamodb->table,
 		    dynamodb->lock_id) >= LOCK_ERROR_MAX)
 		memcpy(text + LOCK_ERROR_MAX - 4, "...", 4);
 }
 
 static void take_item(struct lease_answer *answer, struct lockinfo_seen *seen, char *text,
-		      const struct lock_dynamodb *dynamodb, const json_t *item)
+		      struct lock_dynamodb *dynamodb, json_t *item)
 {
 	const char *info = attribute(item, "Info", "S");
 	const struct lockinfo_lease lease = {
@@ -281,7 +319,7 @@ static void take_item(struct lease_answer *answer, struct lockinfo_seen *seen, c
 	const int r = info ? lockinfo_parse(seen, info, strlen(info)) : -ENOMSG;
 
 	if (r < 0)
-		take_unreadable(seen, text, dynamodb, info, r);
+		take_unreadable(seen, text, dynamodb, info != NULL, r);
 	lockinfo_take_lease(seen, &lease);
 	memcpy(answer->nonce, seen->nonce, sizeof(answer->nonce));
 	(void)snprintf(answer->id, sizeof(answer->id), "%.*s", LEASE_ID_MAX - 1, seen->id);
@@ -289,16 +327,26 @@ static void take_item(struct lease_answer *answer, struct lockinfo_seen *seen, c
 	if (seen->is_tfqd)
 		memcpy(answer->etag, seen->nonce, sizeof(seen->nonce));
 	else
-		take_hash(answer, item);
+		take_raw(dynamodb, answer, item);
+}
+
+/* An item that is too long to be read to its end: it is there, and it is not ours. */
+static void take_huge(struct lease_answer *answer, struct lockinfo_seen *seen, char *text,
+		      const struct lock_dynamodb *dynamodb)
+{
+	answer->result = LEASE_R_DONE;
+	take_unreadable(seen, text, dynamodb, true, -EFBIG);
+	memcpy(answer->id, LOCKINFO_ID_NONE, sizeof(LOCKINFO_ID_NONE));
+	memcpy(answer->etag, "raw-long", sizeof("raw-long"));
 }
 
 /* A 2xx: done, if it is DynamoDB that says so. */
 static void take_done(struct lease_answer *answer, struct lockinfo_seen *seen, char *text,
-		      const struct lock_dynamodb *dynamodb, const struct aws_answer *got)
+		      struct lock_dynamodb *dynamodb, const struct aws_answer *got)
 {
 	CLEANUP(json_freep)
 	json_t *root = json_loadb(got->http->body, got->http->body_len, 0, NULL);
-	const json_t *item = json_object_get(root, "Item");
+	json_t *item = json_object_get(root, "Item");
 	const char *lock_id = attribute(item, "LockID", "S");
 
 	if (got->http->status != 200 || !is_genuine(dynamodb->op, root) ||
@@ -320,11 +368,16 @@ static void take_done(struct lease_answer *answer, struct lockinfo_seen *seen, c
 static void on_answer(const struct aws_answer *got, void *userdata)
 {
 	struct lock_dynamodb *dynamodb = userdata;
-	struct lease_answer answer = { .result = LEASE_R_UNKNOWN };
+	struct lease_answer answer = { .result = LEASE_R_UNKNOWN, .is_repeated = got->is_repeated };
 	struct lockinfo_seen seen = { 0 };
 	char text[LOCK_ERROR_MAX] = "";
 
 	dynamodb->transfer = NULL;
+	if (dynamodb->op == LEASE_READ && got->http->is_cut && got->http->status == 200) {
+		take_huge(&answer, &seen, text, dynamodb);
+		dynamodb->done(&answer, &seen, text, dynamodb->userdata);
+		return;
+	}
 	switch (got->result) {
 	case AWS_DONE: take_done(&answer, &seen, text, dynamodb, got); break;
 	case AWS_REFUSED: answer.result = meaning_of_error(&got->error); break;
@@ -354,6 +407,7 @@ static struct lock_store *dynamodb_free(struct lock_store *store)
 	dynamodb_cancel(store);
 	aws_client_free(dynamodb->client);
 	endpoint_free(dynamodb->at);
+	json_decref(dynamodb->raw);
 	free(dynamodb->table);
 	free(dynamodb->lock_id);
 	free(dynamodb->region);

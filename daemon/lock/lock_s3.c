@@ -174,7 +174,8 @@ static void take_lock(struct lease_answer *answer, struct lockinfo_seen *seen, c
 static void on_answer(const struct aws_answer *got, void *userdata)
 {
 	struct lock_s3 *s3 = userdata;
-	struct lease_answer answer = { .result = meaning(s3->op, got) };
+	struct lease_answer answer = { .result = meaning(s3->op, got),
+				       .is_repeated = got->is_repeated };
 	struct lockinfo_seen seen = { 0 };
 	char text[LOCK_ERROR_MAX] = "";
 	/* Cut at its length: the object is there, and it is not ours. */

@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/aws_files.h"
 #include "common/backend_parts.h"
 #include "common/env.h"
 #include "common/parse.h"
@@ -242,62 +242,6 @@ const char *ask_endpoint(const struct ask *ask, const char *member, const char *
 /* --- files -------------------------------------------------------------------------------------
  */
 
-const char *ask_home(const struct ask *ask)
-{
-	const char *home = ask_env(ask, "HOME");
-	const struct passwd *user;
-
-	if (home)
-		return home;
-	user = getpwuid(geteuid());
-	return user ? user->pw_dir : NULL;
-}
-
-/* The variable at *@at, behind its "$"; *@at is moved behind it. "" if it is not set. */
-static const char *take_variable(const struct ask *ask, const char **at)
-{
-	const bool is_braced = **at == '{';
-	const char *start = *at + is_braced;
-	const char *value;
-	AUTO_FREE char *name = NULL;
-	size_t len = 0;
-
-	while (isalnum((unsigned char)start[len]) || start[len] == '_')
-		len++;
-	*at = start + len + (is_braced && start[len] == '}');
-	name = strndup(start, len);
-	value = name ? ask_env(ask, name) : NULL;
-	return value ? value : "";
-}
-
-int ask_expand_path(char **ret, const struct ask *ask, const char *path)
-{
-	AUTO_FREE char *text = NULL;
-	const char *home;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return -ENOMEM;
-	if (path[0] == '~' && (path[1] == '/' || path[1] == '\0')) {
-		home = ask_home(ask);
-		(void)fputs(home ? home : "~", out);
-		path++;
-	}
-	while (*path) {
-		if (*path == '$') {
-			path++;
-			(void)fputs(take_variable(ask, &path), out);
-		} else {
-			(void)fputc(*path++, out);
-		}
-	}
-	if (fclose(out) != 0)
-		return -ENOMEM;
-	*ret = TAKE_PTR(text);
-	return 0;
-}
-
 int ask_read_file(char **ret, const char *path)
 {
 	CLEANUP(closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -336,52 +280,29 @@ int ask_read_file(char **ret, const char *path)
 }
 
 /* What cannot be read holds nothing, as for the SDK. */
-static int load(struct ask *ask, enum profile_file file, const char *path)
+static int read_shared(void *context, const char *path, char **ret)
 {
-	AUTO_FREE char *full = NULL;
-	CLEANUP(ask_secret_freep) char *text = NULL;
-	int r;
+	struct ask *ask = context;
+	const int r = ask_read_file(ret, path);
 
-	r = ask_expand_path(&full, ask, path);
-	if (r < 0)
+	if (r == 0 || r == -ENOMEM)
 		return r;
-	r = ask_read_file(&text, full);
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0)
-		return r == -ENOENT ? 0 : text_replace(&ask->unread, full);
-	return profiles_add(ask->profiles, file, text);
-}
-
-/* The files of one kind: the backend's list, else a variable's one, else the usual one. */
-static int load_kind(struct ask *ask, enum profile_file file)
-{
-	const bool is_config = file == PROFILE_CONFIG;
-	const json_t *list = json_object_get(ask->backend, is_config ? "shared_config_files"
-								     : "shared_credentials_files");
-	const char *path =
-		ask_env(ask, is_config ? "AWS_SHARED_CONFIG_FILE" : "AWS_SHARED_CREDENTIALS_FILE");
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < json_array_size(list); i++)
-		r = load(ask, file, json_string_value(json_array_get(list, i)) ?: "");
-	if (r < 0 || json_array_size(list) > 0)
-		return r;
-	if (!path && is_config)
-		path = ask_env(ask, "AWS_CONFIG_FILE");
-	if (path)
-		return load(ask, file, path);
-	return load(ask, file, is_config ? "~/.aws/config" : "~/.aws/credentials");
+	return r == -ENOENT ? 0 : text_replace(&ask->unread, path);
 }
 
 int ask_load_profiles(struct ask *ask)
 {
+	const struct aws_files files = {
+		.env = ask->env,
+		.config_files = json_object_get(ask->backend, "shared_config_files"),
+		.credentials_files = json_object_get(ask->backend, "shared_credentials_files"),
+		.read = read_shared,
+		.context = ask,
+	};
 	int r;
 
 	if (ask->profiles)
 		return 0;
 	r = profiles_new(&ask->profiles);
-	if (r == 0)
-		r = load_kind(ask, PROFILE_CONFIG);
-	return r < 0 ? r : load_kind(ask, PROFILE_CREDENTIALS);
+	return r < 0 ? r : aws_files_load(ask->profiles, &files);
 }

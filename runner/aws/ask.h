@@ -24,8 +24,8 @@
 #include <stdint.h>
 
 #include "common/aws/proxy.h"
+#include "common/aws_profile.h"
 #include "common/cleanup.h"
-#include "runner/aws/profile.h"
 
 #define ASK_QUESTION_MAX ((size_t)16 * 1024 * 1024) /* bytes; an environment may have that much */
 #define ASK_FILE_MAX     1048576                    /* bytes of a shared file, a token or a cache */
@@ -90,12 +90,6 @@ const char *ask_profile_text(const struct ask *ask, const char *key);
 
 /* Read the shared files, once; what cannot be read is passed over. Return: 0 or -ENOMEM. */
 int ask_load_profiles(struct ask *ask);
-
-/* $HOME of the environment, else the user's from the password database. NULL: none. */
-const char *ask_home(const struct ask *ask);
-
-/* @path with $NAME, ${NAME} and a leading ~ put in, as terraform does. Return: 0 or -ENOMEM. */
-int ask_expand_path(char **ret, const struct ask *ask, const char *path);
 
 /*
  * The text of a regular file of at most ASK_FILE_MAX bytes, the caller's to wipe and free. Never

@@ -377,18 +377,19 @@ static int from_block_static(struct keys *keys, struct ask *ask)
 /* --- all ---------------------------------------------------------------------------------------
  */
 
-/* Sets ask->profile, too: what it says of endpoints counts whatever the keys come from. */
+static const char *named_profile(const struct ask *ask)
+{
+	const char *name = ask_text(ask, "profile");
+
+	if (!name)
+		name = ask_env(ask, "AWS_PROFILE");
+	return name ? name : ask_env(ask, "AWS_DEFAULT_PROFILE");
+}
+
 static int from_sdk(struct keys *keys, struct ask *ask)
 {
-	const char *profile = ask_text(ask, "profile");
 	const json_t *web = json_object_get(ask->backend, "assume_role_with_web_identity");
-	const bool is_asked = profile;
-
-	if (!profile)
-		profile = ask_env(ask, "AWS_PROFILE");
-	if (!profile)
-		profile = ask_env(ask, "AWS_DEFAULT_PROFILE");
-	ask->profile = profile ? profile : "default";
+	const bool is_asked = ask_text(ask, "profile");
 
 	if (json_is_object(web))
 		return from_block_web_identity(keys, ask, web);
@@ -396,7 +397,7 @@ static int from_sdk(struct keys *keys, struct ask *ask)
 		return from_env(keys, ask);
 	if (!is_asked && ask_env(ask, "AWS_WEB_IDENTITY_TOKEN_FILE"))
 		return from_env_web_identity(keys, ask);
-	return from_first_profile(keys, ask, profile);
+	return from_first_profile(keys, ask, named_profile(ask));
 }
 
 /* One role after the other, each taken with the keys of the one before. */
@@ -428,6 +429,8 @@ int chain_find(struct keys *keys, struct ask *ask)
 	r = ask_load_profiles(ask);
 	if (r < 0)
 		return r;
+	/* What it says of endpoints counts whatever the keys come from. */
+	ask->profile = named_profile(ask) ?: "default";
 	if (ask_text(ask, "access_key") || ask_text(ask, "secret_key") || ask_text(ask, "token"))
 		r = from_block_static(keys, ask);
 	else

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "common/aws_files.h"
 #include "common/parse.h"
 #include "common/text.h"
 
@@ -83,7 +84,7 @@ static int set_trust(CURL *curl, const struct ask *ask)
 	if (!bundle)
 		bundle = ask_profile_text(ask, "ca_bundle");
 	if (bundle) {
-		if (ask_expand_path(&path, ask, bundle) < 0 ||
+		if (aws_files_expand(&path, ask->env, bundle) < 0 ||
 		    curl_easy_setopt(curl, CURLOPT_CAINFO, path) != CURLE_OK)
 			return -ENOMEM;
 	}
@@ -143,6 +144,15 @@ static int set_request(CURL *curl, const struct fetch *fetch)
 	return 0;
 }
 
+static time_t date_of(CURL *curl)
+{
+	struct curl_header *date;
+
+	return curl_easy_header(curl, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK
+		       ? curl_getdate(date->value, NULL)
+		       : -1;
+}
+
 static void judge(struct fetch_answer *answer, CURL *curl, CURLcode code, const char *detail)
 {
 	curl_off_t connected = 0;
@@ -150,6 +160,7 @@ static void judge(struct fetch_answer *answer, CURL *curl, CURLcode code, const 
 
 	(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected);
+	answer->date = date_of(curl);
 	answer->is_connected = connected > 0;
 	answer->is_timeout = code == CURLE_OPERATION_TIMEDOUT;
 	answer->status = code == CURLE_OK ? (int)status : 0;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 #include "runner/aws/ask.h"
@@ -24,6 +25,7 @@ struct fetch_answer {
 	int status; /* 0: no answer came; error says why */
 	char *body; /* NUL-ended, of any bytes; wiped by fetch_answer_clear() */
 	size_t len;
+	time_t date;       /* by the server's clock; -1: it did not say */
 	bool is_connected; /* a connection stood, so somebody is there */
 	bool is_timeout;
 	char error[FETCH_ERROR_MAX]; /* a phrase, printable */

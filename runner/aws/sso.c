@@ -11,6 +11,7 @@
 
 #include "common/aws/endpoint.h"
 #include "common/aws/sigv4.h"
+#include "common/aws_files.h"
 #include "common/backend_parts.h"
 #include "common/parse.h"
 #include "common/timestamp.h"
@@ -74,7 +75,7 @@ static int read_profile(struct sso *sso, struct ask *ask)
 static int find_cache(struct sso *sso, const struct ask *ask)
 {
 	const char *name = sso->session ? sso->session : sso->start_url;
-	const char *home = ask_home(ask);
+	const char *home = aws_files_home(ask->env);
 	unsigned char hash[EVP_MAX_MD_SIZE];
 	char hex[2 * SHA1_LEN + 1];
 	unsigned len = 0;

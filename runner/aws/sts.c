@@ -12,6 +12,7 @@
 #include "common/aws/aws_error.h"
 #include "common/aws/endpoint.h"
 #include "common/aws/sigv4.h"
+#include "common/aws_files.h"
 #include "common/parse.h"
 #include "common/timestamp.h"
 #include "runner/aws/fetch.h"
@@ -23,6 +24,7 @@
 #define DURATION_SECONDS UINT64_C(3600) /* what every role allows, and a chain of them at most */
 #define WEB_TRIES        3
 #define GLOBAL_REGION    "us-east-1"
+#define SKEW_MAX_SEC     240 /* a refusal at less is not the clock's (aws.md 4.4) */
 
 struct call {
 	const char *action;
@@ -30,6 +32,7 @@ struct call {
 	const struct keys *sign_with; /* NULL: unsigned */
 	char *url, *host, *path;      /* where; own */
 	const char *region;           /* lent: of the signature */
+	time_t signed_at, offset;     /* by STS's clock, and what that differs from ours by */
 };
 
 static void call_clear(struct call *call)
@@ -268,7 +271,7 @@ static char *header(const char *name, const char *value)
 	return asprintf(&text, "%s: %s", name, value) < 0 ? NULL : text;
 }
 
-static int send_call(struct fetch_answer *answer, struct ask *ask, const struct call *call)
+static int send_call(struct fetch_answer *answer, struct ask *ask, struct call *call)
 {
 	CLEANUP(ask_secret_freep) char *authorization = NULL;
 	CLEANUP(ask_secret_freep) char *signature = NULL;
@@ -289,7 +292,8 @@ static int send_call(struct fetch_answer *answer, struct ask *ask, const struct 
 	if (!host)
 		return -ENOMEM;
 	if (call->sign_with) {
-		sigv4_date(date, time(NULL));
+		call->signed_at = time(NULL) + call->offset;
+		sigv4_date(date, call->signed_at);
 		r = sign(&signature, call, date);
 		if (r == -EINVAL) {
 			return ask_fail(ask, r,
@@ -330,6 +334,18 @@ static int take_keys(struct keys *keys, struct ask *ask, const struct call *call
 	return keys_set(keys, found->access_key, found->secret_key, found->token);
 }
 
+/* Was it our clock that STS refused, for the first time? Then learn its own. */
+static bool learn_clock(struct call *call, const struct fetch_answer *answer, const char *code)
+{
+	if (!call->sign_with || call->offset != 0 || answer->date < 0 ||
+	    llabs((long long)answer->date - (long long)call->signed_at) <= SKEW_MAX_SEC ||
+	    (strcmp(code, "SignatureDoesNotMatch") != 0 &&
+	     strcmp(code, "InvalidSignatureException") != 0 && strcmp(code, "RequestExpired") != 0))
+		return false;
+	call->offset = answer->date - time(NULL);
+	return true;
+}
+
 /* @ret_code, of AWS_ERROR_TEXT_MAX bytes: why STS refused, "" if it did not say. */
 static int ask_sts(struct keys *keys, struct ask *ask, struct call *call, const char *arn,
 		   char *ret_code)
@@ -349,6 +365,8 @@ static int ask_sts(struct keys *keys, struct ask *ask, struct call *call, const 
 		return take_keys(keys, ask, call, &answer);
 
 	aws_error_parse(&error, answer.body, answer.len);
+	if (learn_clock(call, &answer, error.code))
+		return ask_sts(keys, ask, call, arn, ret_code); /* once */
 	(void)snprintf(ret_code, AWS_ERROR_TEXT_MAX, "%s", error.code);
 	return ask_fail(ask, -EACCES, "STS does not give role %s (%s): HTTP %d %s%s%s", arn,
 			call->host, answer.status, error.code, *error.message ? ": " : "",
@@ -395,7 +413,7 @@ static int read_token(char **ret, struct ask *ask, const char *file)
 	CLEANUP(ask_secret_freep) char *text = NULL;
 	int r;
 
-	r = ask_expand_path(&path, ask, file);
+	r = aws_files_expand(&path, ask->env, file);
 	if (r < 0)
 		return r;
 	r = ask_read_file(&text, path);

@@ -77,6 +77,9 @@ class Handler(BaseHTTPRequestHandler):
             text = error_body({"code": why.code, "message": why.message})
         self.answer(status, text, {"Content-Type": kind})
 
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(self.server.owner.now() if timestamp is None else timestamp)
+
     def answer(self, status, text, headers):
         data = text if isinstance(text, bytes) else text.encode()
         try:
@@ -102,6 +105,7 @@ class CredServer:
     def __init__(self, region="us-east-1"):
         self.region = region
         self.life = 3600            # seconds that what is given lives
+        self.clock = 0              # seconds that its clock is ahead of ours
         self.keys = {"testkey": ("testsecret", None)}  # id: (secret, token)
         self.web_tokens = {"webtoken"}
         self.sso_tokens = {"ssotoken"}
@@ -165,6 +169,9 @@ class CredServer:
         self.keys[found[0]] = (found[1], found[2])
         return found
 
+    def now(self):
+        return time.time() + self.clock
+
     # --- STS
 
     def verify(self, entry):
@@ -179,7 +186,7 @@ class CredServer:
         when, then = s3server.request_stamp(headers)
         if service != "sts" or region != self.region or not when or date != when[:8]:
             raise Refusal(403, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.")
-        if abs(time.time() - then) > SKEW:
+        if abs(self.now() - then) > SKEW:
             raise Refusal(403, "SignatureDoesNotMatch", "Signature expired")
         secret, token = self.keys.get(key_id, (None, None))
         if secret is None or headers.get("x-amz-security-token") != token:
@@ -209,7 +216,7 @@ class CredServer:
             f'<{action}Response xmlns="{NAMESPACE}"><{action}Result><AssumedRoleUser><AssumedRoleId>X:s</AssumedRoleId>'
             f"<Arn>{escape(params['RoleArn'])}</Arn></AssumedRoleUser><Credentials><SessionToken>{token}</SessionToken>"
             f"<AccessKeyId>{access}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>"
-            f"<Expiration>{stamp(time.time() + self.life)}</Expiration></Credentials></{action}Result>"
+            f"<Expiration>{stamp(self.now() + self.life)}</Expiration></Credentials></{action}Result>"
             f"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{action}Response>")
 
     def on_AssumeRole(self, entry):
@@ -241,7 +248,7 @@ class CredServer:
         access, secret, token = self.give(role)
         return 200, "application/json", json.dumps({"roleCredentials": {
             "accessKeyId": access, "secretAccessKey": secret, "sessionToken": token,
-            "expiration": int((time.time() + self.life) * 1000)}})
+            "expiration": int((self.now() + self.life) * 1000)}})
 
     def on_OIDC(self, entry):
         asked = json.loads(entry["body"])
@@ -281,7 +288,7 @@ class CredServer:
         access, secret, token = self.give(self.role)
         return 200, "application/json", json.dumps({
             "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": access, "SecretAccessKey": secret, "Token": token,
-            "Expiration": stamp(time.time() + self.life), "LastUpdated": stamp(time.time())})
+            "Expiration": stamp(self.now() + self.life), "LastUpdated": stamp(self.now())})
 
     def on_Container(self, entry):
         if self.container_token is not None and entry["headers"].get("authorization") != self.container_token:
@@ -289,7 +296,7 @@ class CredServer:
         access, secret, token = self.give("task")
         return 200, "application/json", json.dumps({
             "AccessKeyId": access, "SecretAccessKey": secret, "Token": token,
-            "Expiration": stamp(time.time() + self.life), "RoleArn": "arn:aws:iam::1:role/task"})
+            "Expiration": stamp(self.now() + self.life), "RoleArn": "arn:aws:iam::1:role/task"})
 
     @staticmethod
     def on_Unknown(_entry):

@@ -46,13 +46,17 @@ GET_TERRAFORM = "there is no terraform in PATH; get it from https://developer.ha
 CASE_SECONDS = 120
 COMMAND_SECONDS = 60
 WAIT_SECONDS = 30
-STOP_SECONDS = 20
+STOP_SECONDS = 45  # the lock of a job that was killed is kept for 30 s
 POLL_SECONDS = 0.02
 LOG_LINES = 60  # of tfqd's log, shown with a failure
 
 SECRET = "testsecret"
 BUCKET = "tfbucket"
 KEY = "app/terraform.tfstate"
+TABLE = "tflocks"
+# What a backend block says of its lock, and where the lock then is.
+MODES = {"s3": {"use_lockfile": True}, "dynamodb": {"dynamodb_table": TABLE},
+         "both": {"use_lockfile": True, "dynamodb_table": TABLE}}
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error: |SUMMARY: \w+Sanitizer")
 
 
@@ -291,6 +295,9 @@ resource "terraform_data" "work" {{
 output "name" {{ value = var.name }}
 """
 
+# What changes a lock.
+STEPS = {"PutObject": "write", "PutItem": "write", "DeleteObject": "remove", "DeleteItem": "remove"}
+
 # What terraform init leaves behind, as far as tfq looks at it.
 BACKEND_FILE = {"version": 3, "terraform_version": "1.11.4", "backend": {"type": "s3", "hash": 1, "config": {
     "bucket": BUCKET, "region": "us-east-1", "use_lockfile": True, "use_path_style": True,
@@ -303,22 +310,26 @@ class Directory:
 
     @lock: the line of the backend block that asks for one; @backend: text in place of the whole block; @command: what
     the local-exec runs; @body: text in place of all resources; @init: False leaves terraform init out, "by hand"
-    writes what it would leave behind, for what is not terraform.
+    writes what it would leave behind, for what is not terraform; @mode: one of MODES in place of @lock, or the like.
     """
 
     def __init__(self, world, name, key=KEY, lock="use_lockfile   = true", backend=None, command="sleep ${var.seconds}",
-                 body=None, journal=None, init=True, **fields):
+                 body=None, journal=None, init=True, mode=None, **fields):
         self.world, self.key = world, key
         self.path = os.path.join(world.path, name)
         self.journal = journal or os.path.join(world.path, "journal")
         os.makedirs(self.path)
+        settings = MODES[mode] if isinstance(mode, str) else mode or {"use_lockfile": True}
+        if mode:
+            lock = "\n    ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
         values = dict({"bucket": BUCKET, "region": "us-east-1", "url": world.url}, key=key, lock=lock, **fields)
         block = S3_BLOCK.format(**values) if backend is None else backend
         if body is None:
             body = BODY.format(journal=self.journal, command=command)
         self.write("main.tf", f"terraform {{\n{block}}}\n\n{body}")
         if init == "by hand":
-            self.change_backend(key=key, endpoints={"s3": world.url})
+            self.change_backend(key=key, endpoints={"s3": world.url, "dynamodb": world.url},
+                                **{"use_lockfile": False, **settings})
         elif init:
             result = self.terraform("init", "-input=false")
             check(result.code == 0, f"terraform init failed: {result.err}")
@@ -402,12 +413,15 @@ class Directory:
 
 class World:
     """@config: text of tfqd.conf; @env: more variables for everything that runs; @server: keyword arguments of
-    s3server.Server; @shared: users other than the present one can reach the socket and the directories."""
+    s3server.Server; @shared: users other than the present one can reach the socket and the directories; @daemon_env:
+    more variables for tfqd itself."""
 
-    def __init__(self, config="", env=None, server=None, shared=False, daemon=True, terraform=True, url=None):
+    def __init__(self, config="", env=None, server=None, shared=False, daemon=True, terraform=True, url=None,
+                 daemon_env=None):
         if terraform:
             self.need_terraform()
         self.config, self.shared, self.wants_daemon = config, shared, daemon
+        self.daemon_env = daemon_env or {}
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="tfq-e2e."))
         self.programs, self.logs = [], []
         self.daemon = None
@@ -473,6 +487,7 @@ class World:
             file.write(self.config)
         env = {name: value for name, value in self.env.items()
                if name in ("PATH", "HOME", "LANG", "TZ") or name.endswith("SAN_OPTIONS")}
+        env.update(self.daemon_env)
         program = Program(self, [TFQD, "--config", config, "--state-dir", os.path.join(self.path, "state"),
                                  "--runtime-dir", os.path.join(self.path, "run"), *options], "/", env)
         self.programs.remove(program)
@@ -614,18 +629,48 @@ class World:
         found = self.objects().get(key + ".tflock")
         return json.loads(found.body) if found else None
 
+    def item(self, key=KEY, table=TABLE):
+        """The lock's item in DynamoDB without its types, or None."""
+        found = self.server.items[table].get(f"{BUCKET}/{key}")
+        return {name: next(iter(value.values())) for name, value in found.items()} if found else None
+
+    def held(self, key=KEY):
+        """{where: LockInfo} of what is there of a lock: in "s3", in "dynamodb"."""
+        item = self.item(key)
+        found = {"s3": self.lock(key), "dynamodb": item and json.loads(item["Info"])}
+        return {where: info for where, info in found.items() if info}
+
     def wait_unlocked(self, key=KEY, seconds=WAIT_SECONDS):
-        wait_for(lambda: self.lock(key) is None, f"the lock of {key} is let go", seconds)
+        wait_for(lambda: not self.held(key), f"the lock of {key} is let go", seconds)
 
     def state(self, key=KEY):
         found = self.objects().get(key)
         return json.loads(found.body) if found else None
 
     def lock_requests(self, key=KEY, applied=True):
-        """What was asked of the lock, in order; @applied: only what the server carried out."""
+        """What was asked of the lock file, in order; @applied: only what the server carried out."""
+        return [entry for entry in self.requests(applied) if entry["key"] == key + ".tflock"]
+
+    def requests(self, applied=True):
+        """All of them, but those that try the store out. ["by"]: "tfqd" or "terraform"."""
         with self.server.lock:
-            entries = [dict(entry) for entry in self.server.log if entry["key"] == key + ".tflock"]
+            entries = [dict(entry) for entry in self.server.log if ".tfq-probe-" not in (entry["key"] or "")]
+        for entry in entries:
+            entry["by"] = "tfqd" if entry["headers"].get("user-agent", "").startswith("tfqd/") else "terraform"
         return [entry for entry in entries if not applied or entry["applied"] in (200, 204)]
+
+    def lock_steps(self, key=KEY, by=None):
+        """What was done to the lock, in the order in which the server did it: [(by, where, "take", "write" or
+        "remove")]."""
+        steps = []
+        for entry in sorted(self.requests(), key=lambda entry: entry["applied_at"]):
+            step = STEPS.get(entry["op"])
+            if not step or entry["key"] not in (key + ".tflock", f"{BUCKET}/{key}") or by not in (None, entry["by"]):
+                continue
+            if step == "write" and ("if-none-match" in entry["headers"] or "attribute_not_exists" in entry["body"]):
+                step = "take"
+            steps.append((entry["by"], entry["service"], step))
+        return steps
 
 
 # --- the cases --------------------------------------------------------------------------

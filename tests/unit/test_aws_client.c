@@ -303,6 +303,7 @@ static const char *const expiries[] = {
 START_TEST(expired_keys_are_renewed_where_they_can_be)
 {
 	const struct http_response expired = response_of(400, expiries[_i]);
+	char trouble[] = "log in to X";
 
 	ask("PUT", "body");
 	respond(&expired);
@@ -317,6 +318,12 @@ START_TEST(expired_keys_are_renewed_where_they_can_be)
 	ck_assert_int_eq(answered.result, AWS_UNSENT);
 	ck_assert_ptr_nonnull(strstr(answered.why, "being renewed"));
 	ck_assert_uint_eq(renewals, 2);
+
+	keys.trouble = trouble;
+	ask("PUT", "body");
+	respond(&expired);
+	ck_assert_int_eq(answered.result, AWS_UNSENT);
+	ck_assert_ptr_nonnull(strstr(answered.why, "cannot be renewed, trying again: log in to X"));
 }
 END_TEST
 

@@ -455,6 +455,68 @@ START_TEST(opentofu_file_reads_as_it_was_meant)
 }
 END_TEST
 
+/* --- S3: what the profile says of endpoints ------------------------------------------------- */
+
+#define PROFILE "{\"s3\":\"http://p/\",\"dynamodb\":\"http://q\"}"
+
+static const struct {
+	const char *name;
+	const char *config; /* of the block, behind the key */
+	const char *profile;
+	const char *env[ENV_MAX];
+	const char *s3, *dynamodb; /* NULL: not set */
+	int error;
+} profiles[] = {
+	/* clang-format off */
+	{ "nothing", "", NULL, { NULL }, NULL, NULL, 0 },
+	{ "both", "", PROFILE, { NULL }, "http://p/", "http://q", 0 },
+	{ "one", "", "{\"dynamodb\":\"http://q\"}", { NULL }, NULL, "http://q", 0 },
+	{ "the block wins", ",\"endpoints\":{\"s3\":\"http://a\"}", PROFILE, { NULL }, "http://a", "http://q", 0 },
+	{ "the block's older one wins", ",\"dynamodb_endpoint\":\"http://b\"", PROFILE, { NULL }, "http://p/", "http://b", 0 },
+	{ "a variable wins", "", PROFILE, { "AWS_ENDPOINT_URL_S3=http://c" }, "http://c", "http://q", 0 },
+	{ "AWS_ENDPOINT_URL wins", "", PROFILE, { "AWS_ENDPOINT_URL=http://e" }, "http://e", "http://e", 0 },
+	{ "ignored", "", PROFILE, { "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true" }, NULL, NULL, 0 },
+	{ "ignored by the profile", "", "{\"ignore\":true}", { "AWS_ENDPOINT_URL=http://e" }, NULL, NULL, 0 },
+	{ "the variable before the profile's", "", "{\"ignore\":true}",
+	  { "AWS_ENDPOINT_URL=http://e", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=false" }, "http://e", "http://e", 0 },
+	{ "no URL", "", "{\"s3\":\"p\"}", { NULL }, NULL, NULL, -EINVAL },
+	{ "a password in it", "", "{\"dynamodb\":\"http://u:p@q\"}", { NULL }, NULL, NULL, -EINVAL },
+	{ "no JSON", "", "{", { NULL }, NULL, NULL, -EBADMSG },
+	{ "no object", "", "[]", { NULL }, NULL, NULL, -EBADMSG },
+	{ "of another type", "", "{\"s3\":7,\"ignore\":\"true\"}", { NULL }, NULL, NULL, 0 },
+	/* clang-format on */
+};
+
+START_TEST(endpoints_of_the_profile_come_last)
+{
+	CLEANUP(backend_freep) struct backend *backend = NULL;
+	AUTO_FREE char *profile = profiles[_i].profile ? strdup(profiles[_i].profile) : NULL;
+	AUTO_FREE char *error = NULL, *file = NULL, *identity = NULL;
+	char directory[] = "/srv/app", workspace[] = "default";
+	struct backend_source source = { .directory = directory, .workspace = workspace };
+	char *env[ENV_MAX + 1];
+	int r;
+
+	fill_env(env, profiles[_i].env);
+	ck_assert_int_gt(asprintf(&file,
+				  "{\"version\":3,\"backend\":{\"type\":\"s3\",\"config\":"
+				  "{\"bucket\":\"b\",\"region\":\"r\",\"key\":\"k\"%s}}}",
+				  profiles[_i].config),
+			 0);
+	source.file = file;
+	source.profile_endpoints = profile;
+	r = backend_parse(&backend, &source, env, false, &error);
+	ck_assert_msg(r == profiles[_i].error, "%s: %d %s", profiles[_i].name, r, error);
+	drop_env(env);
+	if (r < 0)
+		return;
+	ck_assert_pstr_eq(backend->endpoint_s3, profiles[_i].s3);
+	ck_assert_pstr_eq(backend->endpoint_dynamodb, profiles[_i].dynamodb);
+	ck_assert_int_gt(asprintf(&identity, "s3|%.8s|r|b|k", profiles[_i].s3 ?: "aws"), 0);
+	ck_assert_str_eq(backend->identity, identity);
+}
+END_TEST
+
 /* The file that all are made of has it. */
 #define NO_CHECK "{\"skip_metadata_api_check\":null,"
 
@@ -954,6 +1016,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, capture_reads_as_it_was_meant);
 	tcase_add_test(tcase, full_config_reads_as_it_was_meant);
 	tcase_add_test(tcase, opentofu_file_reads_as_it_was_meant);
+	tcase_add_loop_test(tcase, endpoints_of_the_profile_come_last, 0, COUNT(profiles));
 	tcase_add_loop_test(tcase, what_credentials_need_is_kept, 0,
 			    (int)(sizeof(credentials) / sizeof(credentials[0])));
 	tcase_add_loop_test(tcase, bad_value_is_refused, 0, COUNT(refused));

@@ -481,6 +481,155 @@ START_TEST(odd_configuration_file_is_refused)
 }
 END_TEST
 
+/* --- the profile's endpoints ------------------------------------------------------------- */
+
+#define PROFILE_ENV_MAX 5
+#define S3_FILE(config) \
+	"{\"version\":3,\"backend\":{\"type\":\"s3\",\"config\":{\"bucket\":\"b\"" config "}}}"
+#define URL(name)  "endpoint_url = http://" name "\n"
+#define BOTH(name) "{\"dynamodb\":\"http://" name "\",\"s3\":\"http://" name "\"}"
+#define SERVICES   "[services a]\ns3 =\n  " URL("s") "[services z]\ns3 =\n  " URL("z")
+
+/* All as terraform 1.11.4 was seen to do it. */
+static const struct {
+	const char *name;
+	const char *config, *credentials; /* NULL: not there */
+	const char *file;                 /* NULL: S3_FILE("") */
+	const char *env[PROFILE_ENV_MAX];
+	const char *says; /* NULL: nothing */
+} profile_cases[] = {
+	/* clang-format off */
+	{ "no files", NULL, NULL, NULL, { NULL }, NULL },
+	{ "plain", "[default]\n" URL("a"), NULL, NULL, { NULL }, BOTH("a") },
+	{ "keys of the environment", "[default]\n" URL("a"), NULL, NULL,
+	  { "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=y" }, BOTH("a") },
+	{ "no endpoint", "[default]\nregion = x\n", NULL, NULL, { NULL }, NULL },
+	{ "another profile's", "[profile p]\n" URL("a"), NULL, NULL, { NULL }, NULL },
+	{ "AWS_PROFILE", "[profile p]\n" URL("a"), NULL, NULL, { "AWS_PROFILE=p", "AWS_DEFAULT_PROFILE=q" }, BOTH("a") },
+	{ "AWS_DEFAULT_PROFILE", "[profile p]\n" URL("a"), NULL, NULL, { "AWS_DEFAULT_PROFILE=p" }, BOTH("a") },
+	{ "the block's profile", "[profile p]\n" URL("a") "[profile q]\n" URL("b"), NULL, S3_FILE(",\"profile\":\"p\""),
+	  { "AWS_PROFILE=q" }, BOTH("a") },
+	{ "services", "[default]\n" URL("a") "services = a\n" SERVICES, NULL, NULL, { NULL },
+	  "{\"dynamodb\":\"http://a\",\"s3\":\"http://s\"}" },
+	{ "services alone", "[default]\nservices = a\n[services a]\ndynamodb =\n  " URL("d"), NULL, NULL, { NULL },
+	  "{\"dynamodb\":\"http://d\"}" },
+	{ "services that are not named", "[default]\nregion = x\n" SERVICES, NULL, NULL, { NULL }, NULL },
+	{ "AWS_ENDPOINT_URL hides services", "[default]\n" URL("a") "services = a\n" SERVICES, NULL, NULL,
+	  { "AWS_ENDPOINT_URL=" }, BOTH("a") },
+	{ "credentials alone", NULL, "[default]\n" URL("a"), NULL, { NULL }, BOTH("a") },
+	{ "the first file with the profile", "[default]\nregion = x\n", "[default]\n" URL("a"), NULL, { NULL }, NULL },
+	{ "even if that is empty", "[default]\n", "[default]\n" URL("a"), NULL, { NULL }, NULL },
+	{ "and under its other name", "[profile default]\n", "[default]\n" URL("a"), NULL, { NULL }, NULL },
+	{ "ignored", "[default]\nignore_configured_endpoint_urls = true\n" URL("a"), NULL, NULL, { NULL },
+	  "{\"ignore\":true}" },
+	{ "not ignored", "[default]\nignore_configured_endpoint_urls = true\n" URL("a"), NULL, NULL,
+	  { "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=false" }, BOTH("a") },
+	{ "ignored by the environment", "[default]\n" URL("a"), NULL, NULL,
+	  { "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=TRUE" }, NULL },
+	{ "the block's own", "[default]\n" URL("a"), NULL, S3_FILE(",\"endpoints\":{\"s3\":\"http://o\"}"), { NULL }, NULL },
+	{ "the block's older one", "[default]\n" URL("a"), NULL, S3_FILE(",\"endpoint\":\"http://o\""), { NULL }, NULL },
+	{ "the variable's own", "[default]\n" URL("a"), NULL, NULL, { "AWS_ENDPOINT_URL_S3=http://o" }, NULL },
+	{ "a table's is open", "[default]\n" URL("a"), NULL,
+	  S3_FILE(",\"dynamodb_table\":\"t\",\"endpoints\":{\"s3\":\"http://o\"}"), { NULL }, BOTH("a") },
+	{ "another backend", "[default]\n" URL("a"), NULL,
+	  "{\"version\":3,\"backend\":{\"type\":\"gcs\",\"config\":{\"bucket\":\"b\"}}}", { NULL }, NULL },
+	{ "AWS_CONFIG_FILE", "[default]\n" URL("a"), NULL, NULL, { "AWS_CONFIG_FILE=other" }, BOTH("other") },
+	{ "AWS_CONFIG_FILE as it is", "[default]\n" URL("a"), NULL, NULL, { "AWS_CONFIG_FILE=~/other" }, NULL },
+	{ "AWS_SHARED_CONFIG_FILE", "[default]\n" URL("a"), NULL, NULL,
+	  { "AWS_SHARED_CONFIG_FILE=~/other", "AWS_CONFIG_FILE=none" }, BOTH("other") },
+	{ "the block's files", "[default]\n" URL("a"), NULL, S3_FILE(",\"shared_config_files\":[\"none\",\"$HOME/other\"]"),
+	  { "AWS_CONFIG_FILE=none" }, BOTH("other") },
+	{ "the block's credentials", NULL, "[default]\n" URL("a"), S3_FILE(",\"shared_credentials_files\":[\"other\"]"),
+	  { NULL }, BOTH("other") },
+	{ "the block's older credentials", NULL, NULL, S3_FILE(",\"shared_credentials_file\":\"other\""), { NULL },
+	  BOTH("other") },
+	{ "no file by intent", "[default]\n" URL("a"), NULL, NULL, { "AWS_CONFIG_FILE=/dev/null" }, NULL },
+	{ "no home", "[default]\n" URL("a"), NULL, NULL, { "HOME=/dev/null" }, NULL },
+	/* clang-format on */
+};
+
+/* As backend_source_read() of @root, which is $HOME, too, if @variables do not say another. */
+static int read_with_profile(struct backend_source **ret, const char *const *variables,
+			     char **ret_error)
+{
+	char home[PATH_MAX + 8];
+	char *env[PROFILE_ENV_MAX + 2] = { NULL };
+	size_t count = 0;
+	int r;
+
+	for (size_t i = 0; i < PROFILE_ENV_MAX && variables[i]; i++)
+		env[count++] = strdup(variables[i]);
+	(void)snprintf(home, sizeof(home), "HOME=%s", root);
+	env[count] = strdup(home); /* the first one counts */
+	alarm(10);
+	r = backend_source_read(ret, root, env, ret_error);
+	alarm(0);
+	for (char **variable = env; *variable; variable++)
+		free(*variable);
+	return r;
+}
+
+START_TEST(endpoints_of_the_profile_are_found)
+{
+	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
+	const char *file = profile_cases[_i].file;
+	AUTO_FREE char *error = NULL;
+	int r;
+
+	make_dir(".terraform");
+	make_dir(".aws");
+	write_text(".terraform/terraform.tfstate", file ? file : S3_FILE(""));
+	write_text("other", "[default]\n" URL("other"));
+	if (profile_cases[_i].config)
+		write_text(".aws/config", profile_cases[_i].config);
+	if (profile_cases[_i].credentials)
+		write_text(".aws/credentials", profile_cases[_i].credentials);
+	r = read_with_profile(&source, profile_cases[_i].env, &error);
+	ck_assert_msg(r == 0, "%s: %d %s", profile_cases[_i].name, r, error);
+	ck_assert_msg((!source->profile_endpoints && !profile_cases[_i].says) ||
+			      (source->profile_endpoints && profile_cases[_i].says &&
+			       strcmp(source->profile_endpoints, profile_cases[_i].says) == 0),
+		      "%s: %s", profile_cases[_i].name, source->profile_endpoints);
+}
+END_TEST
+
+/* Read with @path in the place of ~/.aws/config; must be refused. */
+static void refuse_shared_file(int expect, const char *path)
+{
+	static const char *const none[PROFILE_ENV_MAX] = { NULL };
+	struct backend_source *source = NULL;
+	AUTO_FREE char *error = NULL;
+
+	ck_assert_int_eq(read_with_profile(&source, none, &error), expect);
+	ck_assert_ptr_null(source);
+	ck_assert_msg(strstr(error, path), "%s", error);
+}
+
+START_TEST(shared_file_that_cannot_be_read_is_refused)
+{
+	AUTO_FREE char *large = malloc(1048577);
+
+	ck_assert_ptr_nonnull(large);
+	memset(large, '\n', 1048577);
+	make_dir(".terraform");
+	make_dir(".aws");
+	write_text(".terraform/terraform.tfstate", S3_FILE(""));
+	make_dir(".aws/config");
+	refuse_shared_file(-EISDIR, "/.aws/config");
+	ck_assert_int_eq(rmdir(in_root(".aws/config")), 0);
+	ck_assert_int_eq(mkfifo(in_root(".aws/config"), 0600), 0);
+	refuse_shared_file(-EINVAL, "/.aws/config");
+	ck_assert_int_eq(unlink(in_root(".aws/config")), 0);
+	write_bytes(".aws/config", large, 1048577);
+	refuse_shared_file(-EFBIG, "/.aws/config");
+	write_bytes(".aws/config", "a\0b", 3);
+	refuse_shared_file(-EBADMSG, "/.aws/config");
+	ck_assert_int_eq(unlink(in_root(".aws/config")), 0);
+	make_dir(".aws/credentials");
+	refuse_shared_file(-EISDIR, "/.aws/credentials");
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_checked_fixture(tcase, make_root, drop_root);
@@ -508,6 +657,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, uninitialised_backend_is_refused, 0, COUNT(configurations));
 	tcase_add_test(tcase, initialised_backend_is_not_scanned_for);
 	tcase_add_test(tcase, odd_configuration_file_is_refused);
+	tcase_add_loop_test(tcase, endpoints_of_the_profile_are_found, 0, COUNT(profile_cases));
+	tcase_add_test(tcase, shared_file_that_cannot_be_read_is_refused);
 }
 
 int main(void)

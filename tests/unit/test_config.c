@@ -464,14 +464,15 @@ START_TEST(only_what_was_changed_in_vain_is_told)
 	ck_assert_ptr_null(config_next_unused(config, &index));
 
 	expect_good("[queue]\napproval_timeout = 60min\nmax_queued = 5000\n"
-		    "[lock]\ndrift = 20%\ntakeover = ask\n"
+		    "[lock]\ndrift = 20%\n[history]\nkeep_bytes = 2G\n"
+		    "[runner]\ncpu_weight = 5\ntasks_max = 100\n"
 		    "[aws]\nprofile = x\n[access]\nviewers = y\n[journal]\noutput = no\n"
-		    "[state \"a\"]\npriority = low\n[state \"b\"]\ntakeover = auto\n");
+		    "[state \"a\"]\npriority = low\n[state \"b\"]\noperators = z\n");
 	index = 0;
-	ck_assert_str_eq(config_next_unused(config, &index), "lock.drift");
-	ck_assert_str_eq(config_next_unused(config, &index), "lock.takeover");
-	ck_assert_str_eq(config_next_unused(config, &index), "aws.profile");
-	ck_assert_str_eq(config_next_unused(config, &index), "state.takeover");
+	ck_assert_str_eq(config_next_unused(config, &index), "runner.cpu_weight");
+	ck_assert_str_eq(config_next_unused(config, &index), "runner.tasks_max");
+	ck_assert_str_eq(config_next_unused(config, &index), "history.keep_bytes");
+	ck_assert_str_eq(config_next_unused(config, &index), "state.operators");
 	ck_assert_ptr_null(config_next_unused(config, &index));
 }
 END_TEST

@@ -63,8 +63,8 @@ static bool has(const char *request, const char *path)
 	return at && strncmp(at + 1, path, strlen(path)) == 0;
 }
 
-/* Answer @request. Return: whether the connection stays. */
-static bool serve(int fd, const char *request, unsigned connection)
+/* Answer @request, the connection's @served-th. Return: whether the connection stays. */
+static bool serve(int fd, const char *request, unsigned connection, unsigned served)
 {
 	char text[4096];
 
@@ -109,6 +109,10 @@ static bool serve(int fd, const char *request, unsigned connection)
 		return false;
 	} else if (has(request, "/close-before")) {
 		return false;
+	} else if (has(request, "/close-kept")) { /* ... but for the first request on it */
+		if (served > 1)
+			return false;
+		say(fd, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
 	} else if (has(request, "/close-after")) {
 		say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: \"e\"\r\n\r\nhalf");
 		return false;
@@ -122,6 +126,7 @@ static bool serve(int fd, const char *request, unsigned connection)
 static void serve_connection(int fd, unsigned connection)
 {
 	char request[8192];
+	unsigned served = 0;
 	size_t len = 0;
 	ssize_t n;
 
@@ -132,7 +137,7 @@ static void serve_connection(int fd, unsigned connection)
 			continue;
 		if (strstr(request, "Content-Length: 4\r\n") && !strstr(request, "\r\n\r\nbody"))
 			continue;
-		if (!serve(fd, request, connection))
+		if (!serve(fd, request, connection, ++served))
 			break;
 		len = 0;
 	}
@@ -462,6 +467,19 @@ START_TEST(fresh_connection_is_another_one)
 }
 END_TEST
 
+/* Whoever is refused then must know that it may have been done before. */
+START_TEST(request_that_went_out_twice_says_so)
+{
+	ck_assert_int_eq(ask("PUT", "/close-kept", "body")->response.status, 403);
+	ck_assert(!results[0].response.is_repeated);
+	ck_assert_int_eq(ask("PUT", "/close-kept", "body")->response.status, 403);
+	ck_assert(results[0].response.is_repeated);
+	fresh = true;
+	ck_assert_int_eq(ask("PUT", "/close-kept", "body")->response.status, 403);
+	ck_assert(!results[0].response.is_repeated);
+}
+END_TEST
+
 START_TEST(proxy_is_asked_if_it_is_told)
 {
 	char url[64];
@@ -516,6 +534,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, fresh_connection_is_another_one);
+	tcase_add_test(tcase, request_that_went_out_twice_says_so);
 	tcase_add_test(tcase, proxy_is_asked_if_it_is_told);
 	tcase_add_test(tcase, proxy_that_refuses_a_tunnel_has_sent_nothing_on);
 	tcase_add_test(tcase, clocks_are_kept_by_host);

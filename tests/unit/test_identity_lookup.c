@@ -461,6 +461,48 @@ START_TEST(failed_renewal_keeps_the_old_keys_and_is_tried_again)
 }
 END_TEST
 
+START_TEST(failed_renewals_wait_longer_but_not_for_who_comes_anew)
+{
+	struct told told, later;
+	time_t failed;
+
+	write_script("case $n in 1|4) " UNTIL(3600) ";; *) exit 1;; esac");
+	told = find_and_wait();
+	identity_renew(told.identity);
+	RUN_UNTIL(run_count() == 3);
+	failed = time(NULL);
+	RUN_UNTIL((identity_renew(told.identity), time(NULL) - failed >= 7));
+	ck_assert_int_eq(run_count(), 3);
+	ck_assert_ptr_nonnull(told.identity->trouble);
+
+	later = find_and_wait();
+	ck_assert_ptr_eq(later.identity, told.identity);
+	ck_assert_str_eq(later.identity->access_key, "K4");
+	ck_assert_ptr_null(later.identity->trouble);
+	ck_assert_int_lt(time(NULL) - failed, 10);
+	identity_unref(later.identity);
+	identity_unref(told.identity);
+}
+END_TEST
+
+START_TEST(dead_identity_that_cannot_be_renewed_is_no_answer)
+{
+	struct identity_lookup *lookup = NULL;
+	struct told told, later;
+
+	write_script(
+		"if [ $n = 1 ]; then " UNTIL(3600) "; else echo '{\"Error\":\"no\"}'; exit 1; fi");
+	told = find_and_wait();
+	identity_renew(told.identity);
+	RUN_UNTIL(told.identity->trouble);
+	ck_assert_int_eq(find(&later, &lookup), 0);
+	identity_unref(told.identity); /* it is the answer that ends it */
+	RUN_UNTIL(later.count == 1);
+	ck_assert_int_eq(later.result, -EACCES);
+	ck_assert_ptr_null(later.identity);
+}
+END_TEST
+
 START_TEST(identity_outlives_those_who_found_it)
 {
 	struct told told;
@@ -490,6 +532,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, cancelled_look_up_ends_the_helper_and_its_children);
 	tcase_add_test(tcase, keys_are_renewed_in_place_before_they_expire);
 	tcase_add_test(tcase, failed_renewal_keeps_the_old_keys_and_is_tried_again);
+	tcase_add_test(tcase, failed_renewals_wait_longer_but_not_for_who_comes_anew);
+	tcase_add_test(tcase, dead_identity_that_cannot_be_renewed_is_no_answer);
 	tcase_add_test(tcase, identity_outlives_those_who_found_it);
 }
 

@@ -491,23 +491,23 @@ START_TEST(many_lost_renewals_leave_the_deadline_where_it_was)
 
 	hold(&story, 7);
 	deadline = story.lease.deadline_usec;
-	for (unsigned i = 0; i < 3 * LEASE_OPEN_MAX; i++) {
-		expect_write(&story, LEASE_SWAP, i >= LEASE_OPEN_MAX);
+	for (unsigned i = 0; i < 3 * LEASE_OPEN_KEPT; i++) {
+		expect_write(&story, LEASE_SWAP, i >= LEASE_OPEN_KEPT);
 		result(&story, i % 2 ? LEASE_R_UNKNOWN : LEASE_R_THROTTLED);
 		ck_assert(!(story.events & (LEASE_EV_FAILED | LEASE_EV_LOST)));
 		expect(&story, LEASE_READ);
 		seen(&story, 1, "e1");
 		ck_assert_uint_eq(story.lease.deadline_usec, deadline);
 		ck_assert(lease_is_held_by(&story.lease, 7));
-		ck_assert_uint_le(story.lease.open_count, LEASE_OPEN_MAX);
+		ck_assert_uint_le(story.lease.open_count, LEASE_OPEN_KEPT);
 	}
 	/* All that is still under way may land, the last one too, which went out many times. */
 	expect_write(&story, LEASE_SWAP, true);
 	result(&story, LEASE_R_REFUSED);
 	expect(&story, LEASE_READ);
-	seen(&story, LEASE_OPEN_MAX + 1, "e2");
+	seen(&story, LEASE_OPEN_KEPT + 1, "e2");
 	ck_assert_uint_eq(story.events, LEASE_EV_RENEWED);
-	release(&story, LEASE_OPEN_MAX + 1, "e2");
+	release(&story, LEASE_OPEN_KEPT + 1, "e2");
 }
 END_TEST
 
@@ -879,6 +879,110 @@ START_TEST(lock_gone_and_taken_by_another_is_lost)
 	seen(&story, 0, "f1");
 	ck_assert_uint_eq(story.events, LEASE_EV_LOST);
 	ck_assert(!lease_is_held_by(&story.lease, 7));
+}
+END_TEST
+
+/* libcurl sends a request again if a kept connection dies; the first may have been carried out. */
+static const struct {
+	bool creates;
+	enum lease_result result;
+	enum lease_op then;
+} repetitions[] = {
+	{ true, LEASE_R_DENIED, LEASE_READ },   { false, LEASE_R_DENIED, LEASE_READ },
+	{ true, LEASE_R_CONFLICT, LEASE_READ }, { false, LEASE_R_CONFLICT, LEASE_READ },
+	{ true, LEASE_R_UNSENT, LEASE_CREATE }, { false, LEASE_R_UNSENT, LEASE_SWAP },
+	{ true, LEASE_R_REFUSED, LEASE_READ },  { false, LEASE_R_REFUSED, LEASE_READ },
+};
+#define REPETITION_COUNT ((int)(sizeof(repetitions) / sizeof(repetitions[0])))
+
+static void repeat(struct story *story, enum lease_result result)
+{
+	tell(story, &(struct lease_answer){ .result = result, .is_repeated = true });
+}
+
+START_TEST(refusal_of_a_repetition_says_nothing_of_the_first)
+{
+	struct story story;
+	unsigned written_first;
+	uint64_t sent;
+
+	if (repetitions[_i].creates) {
+		begin(&story);
+		lease_want(&story.lease, 7);
+		expect(&story, LEASE_CREATE);
+	} else {
+		hold(&story, 7);
+		expect(&story, LEASE_SWAP);
+	}
+	written_first = story.writes;
+	sent = story.now;
+	repeat(&story, repetitions[_i].result);
+	expect(&story, repetitions[_i].then);
+	if (repetitions[_i].then != LEASE_READ) {
+		result(&story, LEASE_R_REFUSED);
+		expect(&story, LEASE_READ);
+	}
+	seen(&story, written_first, "e2");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	ck_assert_uint_eq(story.lease.deadline_usec, sent + config.lease_usec);
+	release(&story, written_first, "e2");
+}
+END_TEST
+
+START_TEST(repeated_creation_may_land_after_its_refusal)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	if (_i)
+		repeat(&story, LEASE_R_REFUSED);
+	else
+		result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	ck_assert_int_eq(lease_may_appear(&story.lease), _i);
+}
+END_TEST
+
+START_TEST(one_who_does_not_want_it_any_more_looks_what_a_repetition_did)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	lease_want(&story.lease, 0);
+	repeat(&story, LEASE_R_DENIED);
+	expect(&story, LEASE_READ);
+	seen(&story, 1, "e1");
+	release(&story, 1, "e1");
+}
+END_TEST
+
+/* What the look explains is the refused removal, not the creation that was lost long before. */
+START_TEST(lost_creation_is_not_explained_by_a_refused_removal)
+{
+	struct story story;
+
+	begin(&story);
+	lease_want(&story.lease, 7);
+	expect(&story, LEASE_CREATE);
+	result(&story, LEASE_R_UNKNOWN);
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+	written(&story, "e2");
+	lease_want(&story.lease, 0);
+	expect(&story, LEASE_READ);
+	seen(&story, 2, "e2");
+	expect(&story, LEASE_REMOVE);
+	result(&story, LEASE_R_REFUSED);
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	ck_assert(lease_is_idle(&story.lease));
+	ck_assert(lease_may_appear(&story.lease));
 }
 END_TEST
 
@@ -1257,6 +1361,7 @@ START_TEST(what_has_no_lease_of_ours_is_never_taken_over)
 	unsigned stale = 0;
 
 	with.takes_over = never_taken[_i].takes_over;
+	with.asks = !with.takes_over;
 	(void)wait_behind(&story, &with, 300 * SEC);
 	for (unsigned i = 0; i < 50000; i++) { /* three days */
 		ck_assert_int_eq(next_op(&story), LEASE_READ);
@@ -1423,6 +1528,69 @@ START_TEST(what_a_raw_terraform_held_is_renewed_early)
 	}
 	expect(&story, LEASE_SWAP);
 	assert_about(story.now - sent, config.renew_usec, 10);
+}
+END_TEST
+
+static void wait_for_raw(struct story *story, const char *etag)
+{
+	begin(story);
+	lease_want(&story->lease, 7);
+	expect(story, LEASE_CREATE);
+	result(story, LEASE_R_REFUSED);
+	expect(story, LEASE_READ);
+	seen(story, 0, etag);
+}
+
+START_TEST(foreign_lock_is_removed_by_order_after_a_look)
+{
+	struct story story;
+
+	begin(&story);
+	ck_assert(!lease_break(&story.lease)); /* nothing was seen */
+	wait_for_raw(&story, "f1");
+	ck_assert(lease_break(&story.lease));
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_REMOVE);
+	ck_assert_str_eq(story.request.etag, "f1");
+	result(&story, LEASE_R_DONE);
+	expect(&story, LEASE_CREATE);
+	written(&story, "e1");
+	ck_assert(lease_is_held_by(&story.lease, 7));
+	release(&story, story.writes, "e1");
+}
+END_TEST
+
+START_TEST(order_to_remove_is_for_that_version_and_that_wish_alone)
+{
+	struct story story;
+
+	wait_for_raw(&story, "f1");
+	ck_assert(lease_break(&story.lease));
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f2"); /* replaced */
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_READ);
+
+	wait_for_raw(&story, "f1");
+	ck_assert(lease_break(&story.lease));
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_REMOVE);
+	result(&story, LEASE_R_REFUSED); /* replaced just now */
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_READ);
+	result(&story, LEASE_R_ABSENT);
+	expect(&story, LEASE_CREATE);
+
+	wait_for_raw(&story, "f1");
+	ck_assert(lease_break(&story.lease));
+	lease_want(&story.lease, 8); /* that job was given up */
+	expect(&story, LEASE_READ);
+	seen(&story, 0, "f1");
+	expect(&story, LEASE_READ);
 }
 END_TEST
 
@@ -2055,6 +2223,11 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, lock_that_was_only_said_to_be_gone_is_held_again, 0, 2);
 	tcase_add_loop_test(tcase, lock_replaced_under_us_is_lost, 0, 2);
 	tcase_add_test(tcase, lock_gone_and_taken_by_another_is_lost);
+	tcase_add_loop_test(tcase, refusal_of_a_repetition_says_nothing_of_the_first, 0,
+			    REPETITION_COUNT);
+	tcase_add_loop_test(tcase, repeated_creation_may_land_after_its_refusal, 0, 2);
+	tcase_add_test(tcase, one_who_does_not_want_it_any_more_looks_what_a_repetition_did);
+	tcase_add_test(tcase, lost_creation_is_not_explained_by_a_refused_removal);
 	tcase_add_loop_test(tcase, newcomer_that_is_denied_fails_and_rests, 0, 2);
 	tcase_add_test(tcase, look_that_is_denied_is_answered_by_a_create);
 	tcase_add_loop_test(tcase, newcomer_fails_after_so_many_tries, 0, 3);
@@ -2075,6 +2248,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, lease_that_is_not_renewed_expires_once);
 	tcase_add_test(tcase, answer_after_the_deadline_tells_of_the_expiry_first);
 	tcase_add_test(tcase, what_a_raw_terraform_held_is_renewed_early);
+	tcase_add_test(tcase, foreign_lock_is_removed_by_order_after_a_look);
+	tcase_add_test(tcase, order_to_remove_is_for_that_version_and_that_wish_alone);
 	tcase_add_loop_test(tcase, held_lock_that_cannot_be_read_is_asked_for_by_a_create, 0, 2);
 	tcase_add_test(tcase, every_state_has_a_name);
 	tcase_set_timeout(tcase, 60);

@@ -337,6 +337,28 @@ START_TEST(item_that_is_read_is_told)
 }
 END_TEST
 
+/* It is cut at the longest that is read; it is somebody's all the same. */
+START_TEST(item_that_is_too_long_is_somebodys)
+{
+	struct http_response response = response_of(200, "{\"Item\":{");
+
+	response.is_answered = false;
+	response.is_cut = true;
+	send_op(LEASE_READ, "");
+	respond(&response);
+	ck_assert_int_eq(answered.result, LEASE_R_DONE);
+	ck_assert_str_eq(answered.id, "?");
+	ck_assert_str_eq(answered.nonce, "");
+	ck_assert_uint_eq(answered.lease_usec, 0);
+	ck_assert(has_holder);
+	ck_assert_msg(strstr(why, "far too long") && strstr(why, "delete-item"), "%s", why);
+
+	send_op(LEASE_SWAP, "old"); /* what cannot be an answer to a write tells nothing */
+	respond(&response);
+	ck_assert_int_eq(answered.result, LEASE_R_UNKNOWN);
+}
+END_TEST
+
 START_TEST(raw_version_changes_with_the_item_alone)
 {
 	const struct http_response one = response_of(200, ITEM(GOOD_INFO));
@@ -359,6 +381,51 @@ START_TEST(raw_version_changes_with_the_item_alone)
 }
 END_TEST
 
+/* The body of the removal of version @etag has @wanted, with ' for ". */
+static void expect_removal(const char *etag, const char *wanted)
+{
+	AUTO_FREE char *text = strdup(wanted);
+
+	for (char *c = strchr(text, '\''); c; c = strchr(c, '\''))
+		*c = '"';
+	send_op(LEASE_REMOVE, etag);
+	ck_assert_msg(strstr(sent.body, text) != NULL, "%s is not in %s", text, sent.body);
+	respond(&(struct http_response){ .status = 200, .body = (char[]){ "{}" }, .body_len = 2 });
+}
+
+START_TEST(raw_item_is_removed_on_condition_of_what_was_read)
+{
+	static const struct {
+		const char *item, *condition, *values;
+	} rows[] = {
+		{ ITEM(GOOD_INFO), "'#i = :info AND attribute_not_exists(#r)'",
+		  "'ExpressionAttributeValues':{':info':{'S':'{" },
+		{ ITEM(",\"Info\":{\"N\":\"1\"}"), "'#i = :info AND attribute_not_exists(#r)'",
+		  "'ExpressionAttributeValues':{':info':{'N':'1'}}" },
+		{ ITEM(GOOD_INFO RVN MS), "'#i = :info AND #r = :old'",
+		  "':old':{'S':'" NONCE "'}" },
+		{ ITEM(""), "'attribute_not_exists(#i) AND attribute_not_exists(#r)'",
+		  "'ExpressionAttributeNames':{'#i':'Info','#r':'LeaseRvn'}" },
+	};
+	char etag[LEASE_ETAG_MAX];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct http_response response = response_of(200, rows[i].item);
+
+		send_op(LEASE_READ, "");
+		respond(&response);
+		memcpy(etag, answered.etag, sizeof(etag));
+		expect_removal(etag, rows[i].condition);
+		expect_removal(etag, rows[i].values);
+		ck_assert_int_eq(strstr(sent.body, "Values") != NULL, i < 3);
+	}
+	/* What this store has not read itself is no condition that holds. */
+	etag[10] = etag[10] == '0' ? '1' : '0';
+	expect_removal(etag, "'#r = :old'");
+	ck_assert_ptr_nonnull(strstr(sent.body, etag));
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -367,7 +434,9 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, answer_means_what_its_name_says, 0, MEANING_COUNT);
 	tcase_add_test(tcase, no_answer_and_a_damaged_one_tell_nothing);
 	tcase_add_loop_test(tcase, item_that_is_read_is_told, 0, ITEM_COUNT);
+	tcase_add_test(tcase, item_that_is_too_long_is_somebodys);
 	tcase_add_test(tcase, raw_version_changes_with_the_item_alone);
+	tcase_add_test(tcase, raw_item_is_removed_on_condition_of_what_was_read);
 }
 
 int main(void)

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/aws_profile.h"
 #include "common/cleanup.h"
-#include "runner/aws/profile.h"
 #include "tests/unit/unit.h"
 
 #define CONFIG      PROFILE_CONFIG

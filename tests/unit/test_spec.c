@@ -215,6 +215,37 @@ START_TEST(state_must_be_the_one_that_was_queued)
 }
 END_TEST
 
+START_TEST(table_must_be_where_it_was_when_queued)
+{
+	struct spec *spec = make_spec();
+
+	replace(&spec->identity, "s3|http://s|r|b|k");
+	ck_assert_int_eq(mkdir(".terraform", 0700), 0);
+	for (int i = 0; i < 4; i++) {
+		static const char *const endpoints[] = { "http://d", "http://other", NULL,
+							 "http://d" };
+		AUTO_FREE char *error = NULL;
+
+		make_file(
+			".terraform/terraform.tfstate", 0644,
+			i < 3 ? "{\"version\":3,\"backend\":{\"type\":\"s3\",\"config\":{\"bucket\":"
+				"\"b\",\"key\":\"k\",\"region\":\"r\",\"dynamodb_table\":\"t\","
+				"\"endpoints\":{\"s3\":\"http://s\",\"dynamodb\":\"http://d\"}}}}"
+			      : "{\"version\":3,\"backend\":{\"type\":\"s3\",\"config\":{\"bucket\":"
+				"\"b\",\"key\":\"k\",\"region\":\"r\",\"endpoint\":\"http://s\"}}}");
+		free(TAKE_PTR(spec->endpoint_dynamodb));
+		if (endpoints[i])
+			spec->endpoint_dynamodb = strdup(endpoints[i]);
+		ck_assert_int_eq(spec_check_state(spec, &error),
+				 i == 0 || i == 3 ? 0 : SPEC_EXIT_FAILED);
+		ck_assert(i == 0 || i == 3 || strstr(error, "DynamoDB endpoint"));
+	}
+	(void)unlink(".terraform/terraform.tfstate");
+	(void)rmdir(".terraform");
+	spec_free(spec);
+}
+END_TEST
+
 /* A plan that names a local backend whose state is @path. */
 static void make_plan(const char *file, const char *path)
 {
@@ -291,6 +322,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, command_line_is_terraforms, 0, 2);
 	tcase_add_loop_test(tcase, program_that_cannot_be_run_is_told, 0, 4);
 	tcase_add_test(tcase, state_must_be_the_one_that_was_queued);
+	tcase_add_test(tcase, table_must_be_where_it_was_when_queued);
 	tcase_add_test(tcase, plan_must_name_the_state_that_was_queued);
 	tcase_add_test(tcase, folder_that_is_gone_is_told);
 }

@@ -245,21 +245,42 @@ START_TEST(lock_lives_in_either_store)
 }
 END_TEST
 
+static void put_raw(const char *who)
+{
+	char item[256];
+
+	(void)snprintf(item, sizeof(item),
+		       "{\"LockID\":{\"S\":\"tfbucket/app/env:/t.tfstate\"},"
+		       "\"Info\":{\"S\":\"{\\\"ID\\\":\\\"raw\\\",\\\"Who\\\":\\\"%s\\\"}\"}}",
+		       who);
+	(void)control("PUT", "item/tflocks/tfbucket/app/env:/t.tfstate", item);
+}
+
 START_TEST(lock_of_raw_terraform_is_somebodys)
 {
 	CLEANUP(lock_store_freep) struct lock_store *store = make_store(false);
+	CLEANUP(lock_store_freep) struct lock_store *stranger = make_store(false);
+	char bob[LEASE_ETAG_MAX];
 
-	(void)control("PUT", "item/tflocks/tfbucket/app/env:/t.tfstate",
-		      "{\"LockID\":{\"S\":\"tfbucket/app/env:/t.tfstate\"},"
-		      "\"Info\":{\"S\":\"{\\\"ID\\\":\\\"raw\\\",\\\"Who\\\":\\\"bob\\\"}\"}}");
+	put_raw("bob");
 	ck_assert_int_eq(ask(store, LEASE_CREATE, "", NONCE("01")), LEASE_R_REFUSED);
 	ck_assert_int_eq(ask(store, LEASE_READ, "", NULL), LEASE_R_DONE);
 	ck_assert_str_eq(answered.id, "raw");
 	ck_assert_str_eq(answered.nonce, "");
 	ck_assert_uint_eq(answered.lease_usec, 0);
-	/* No condition of ours ever fits it. */
-	ck_assert_int_eq(ask(store, LEASE_REMOVE, answered.etag, NULL), LEASE_R_REFUSED);
-	ck_assert_int_eq(ask(store, LEASE_SWAP, answered.etag, NONCE("01")), LEASE_R_REFUSED);
+	memcpy(bob, answered.etag, sizeof(bob));
+	/* Nobody takes it over, and who has not read it cannot remove it. */
+	ck_assert_int_eq(ask(store, LEASE_SWAP, bob, NONCE("01")), LEASE_R_REFUSED);
+	ck_assert_int_eq(ask(stranger, LEASE_REMOVE, bob, NULL), LEASE_R_REFUSED);
+	put_raw("eve");
+	ck_assert_int_eq(ask(store, LEASE_REMOVE, bob, NULL), LEASE_R_REFUSED);
+	ck_assert_int_eq(ask(store, LEASE_READ, "", NULL), LEASE_R_DONE);
+	ck_assert_str_ne(answered.etag, bob);
+	ck_assert_int_eq(ask(store, LEASE_REMOVE, bob, NULL), LEASE_R_REFUSED);
+	put_raw("bob");
+	ck_assert_int_eq(ask(store, LEASE_READ, "", NULL), LEASE_R_DONE);
+	ck_assert_int_eq(ask(store, LEASE_REMOVE, bob, NULL), LEASE_R_DONE);
+	ck_assert_int_eq(ask(store, LEASE_READ, "", NULL), LEASE_R_ABSENT);
 }
 END_TEST
 

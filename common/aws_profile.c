@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "runner/aws/profile.h"
+#include "common/aws_profile.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -24,6 +24,7 @@ struct reader {
 	enum profile_file file;
 	struct profiles *profiles; /* of this file alone */
 	json_t *bare_default;      /* [default] of a configuration file */
+	bool has_default;          /* it is there, if only its name */
 	json_t *section;           /* lent: the one we are in; NULL: none that counts */
 	char *key;                 /* the last one, which an indented line continues; NULL: none */
 	bool is_parent;            /* it had no value: what is indented below it is nested */
@@ -117,6 +118,7 @@ static int read_section(struct reader *reader, char *name)
 	}
 	if (strcmp(name, "default") == 0) {
 		reader->section = reader->bare_default;
+		reader->has_default = true;
 		return 0;
 	}
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
@@ -245,7 +247,17 @@ static void merge_group(json_t *into, json_t *from)
 	}
 }
 
-static int merge(json_t *into, json_t *from)
+/* The SDK takes these from the first file that has the profile; [services NAME] likewise. */
+static void drop_endpoints(json_t *section)
+{
+	static const char *const keys[] = { "endpoint_url", "services",
+					    "ignore_configured_endpoint_urls" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		(void)json_object_del(section, keys[i]);
+}
+
+static int merge(json_t *into, json_t *from, enum profile_kind kind)
 {
 	const char *name;
 	json_t *section;
@@ -258,6 +270,10 @@ static int merge(json_t *into, json_t *from)
 			old = json_object();
 			if (json_object_set_new(into, name, old) < 0)
 				return -ENOMEM;
+		} else if (kind == PROFILE_SERVICES) {
+			continue;
+		} else {
+			drop_endpoints(section);
 		}
 		merge_group(old, section);
 		if (json_object_update(old, section) < 0)
@@ -271,11 +287,12 @@ static int merge_all(struct profiles *profiles, const struct reader *reader)
 	json_t *const own = reader->profiles->kinds[PROFILE_PROFILE];
 	int r = 0;
 
-	if (json_object_size(reader->bare_default) > 0 && !json_object_get(own, "default") &&
+	if (reader->has_default && !json_object_get(own, "default") &&
 	    json_object_set(own, "default", reader->bare_default) < 0)
 		return -ENOMEM;
 	for (int kind = 0; r == 0 && kind < KIND_COUNT; kind++)
-		r = merge(profiles->kinds[kind], reader->profiles->kinds[kind]);
+		r = merge(profiles->kinds[kind], reader->profiles->kinds[kind],
+			  (enum profile_kind)kind);
 	return r;
 }
 

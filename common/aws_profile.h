@@ -26,8 +26,10 @@ DEFINE_FREEP(profiles);
 /*
  * Read the text of one file into @profiles: configuration files first, then those of credentials,
  * later ones over earlier ones, key by key; only access key, secret and session token come from one
- * file together. In a configuration file [profile default] beats [default], and other sections
- * without "profile" are ignored. What is no line of such a file is passed over, as the SDK does.
+ * file together, and what is said of endpoints (endpoint_url, services and its sections,
+ * ignore_configured_endpoint_urls) from the first file with that section. In a configuration file
+ * [profile default] beats [default], and other sections without "profile" are ignored. What is no
+ * line of such a file is passed over, as the SDK does.
  *
  * Return: 0 or -ENOMEM.
  */

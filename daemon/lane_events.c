@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* What becomes of a line and its active job when something happens to its lock. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/parse.h"
+#include "common/text.h"
+#include "daemon/journal.h"
+#include "daemon/scheduler_parts.h"
+
+#define ACQUIRE_TRIES 8 /* with back-off: about five seconds */
+
+static enum config_takeover policy(const struct lane *lane)
+{
+	const struct config *config = lane->scheduler->setup.config;
+	const struct config_state *state = config_state_match(config, lane->line->name);
+
+	return state && state->has_takeover ? state->takeover : config->takeover;
+}
+
+/* Others may take what of ours has run out, and we theirs: one buys the other. */
+bool lane_takes_over(const struct lane *lane)
+{
+	return policy(lane) == CONFIG_TAKEOVER_AUTO;
+}
+
+static void on_info(char *buf, size_t size, uint64_t id, void *userdata)
+{
+	struct lane *lane = userdata;
+	const struct job *job = scheduler_find(lane->scheduler, id);
+	char text[LOCKINFO_TEXT_MAX];
+
+	if (!job) {
+		(void)snprintf(buf, size, "tfqd job %" PRIu64, id);
+		return;
+	}
+	(void)snprintf(text, sizeof(text),
+		       "tfqd job %" PRIu64 " of %s%s%s%s; %" PRIu64
+		       " more waiting; to queue behind it on %s: tfq %s",
+		       id, job->owner.name, job->reason ? ", \"" : "",
+		       job->reason ? job->reason : "", job->reason ? "\"" : "",
+		       lane->line->waiting_count, lane->scheduler->setup.hostname, job->subcommand);
+	(void)text_printable(buf, size, text);
+}
+
+static void on_held(struct lane *lane, struct job *active)
+{
+	if (lane->held_since_usec == 0)
+		lane->held_since_usec = scheduler_now(CLOCK_BOOTTIME);
+	if (!active || !lock_is_held_by(lane->lock, active->id))
+		return;
+	journal_job(LOG_DEBUG, active, "holds the lock, ID %s", active->lock_id);
+	lane_try_go(lane, active);
+}
+
+static void on_lost(struct lane *lane, struct job *active)
+{
+	const struct lockinfo_seen *holder = lock_holder(lane->lock);
+	const char *who = holder && holder->who[0] ? holder->who : "somebody";
+
+	lane->held_since_usec = 0;
+	log_warning(0, "The lock of %s was replaced by %s while tfqd held it", lane->line->name,
+		    who);
+	if (!active)
+		return;
+	if (active->status == JOB_LOCKING)
+		lane->may_go_early = false;
+	else {
+		active->is_lock_lost = true;
+		job_set_message(active,
+				"the lock was replaced by %s while terraform ran; terraform was "
+				"interrupted",
+				who);
+	}
+	scheduler_step(lane->scheduler, active, JOB_EV_LOCK_LOST);
+}
+
+static void on_trouble(struct lane *lane, struct job *active, unsigned events)
+{
+	struct scheduler *scheduler = lane->scheduler;
+	const char *error = lock_error(lane->lock);
+
+	if (active && active->status == JOB_LOCKING &&
+	    (events & (LEASE_EV_FAILED | LEASE_EV_DENIED))) {
+		scheduler_refuse(scheduler, active, "%s",
+				 *error ? error : "the lock cannot be taken");
+		return;
+	}
+	if (*error) /* else a look has cleared up what was said before */
+		log_warning(0, "Trouble with the lock of %s, trying again: %s", lane->line->name,
+			    error);
+	if (active)
+		scheduler_changed(scheduler, active);
+}
+
+/* Its runner has stopped it by now, by the same clock; nothing that comes later brings it back. */
+static void on_expired(struct lane *lane, struct job *active)
+{
+	log_warning(0,
+		    "The lease on the lock of %s has run out: it could not be renewed in time (%s)",
+		    lane->line->name, lock_error(lane->lock));
+	if (!active || !job_status_is_running(active->status))
+		return;
+	active->is_lock_lost = true;
+	job_set_message(active,
+			"the lock could not be renewed before its lease ran out, so terraform was "
+			"stopped (%s)",
+			lock_error(lane->lock));
+	scheduler_step(lane->scheduler, active, JOB_EV_LOCK_LOST);
+}
+
+/* As long as it may be taken over, its runner has to know until when it is ours. */
+static void tell_deadline(struct lane *lane, struct job *active)
+{
+	if (lane_takes_over(lane) && active && job_status_is_running(active->status) &&
+	    job_is_locked_by_us(active))
+		runner_link_deadline(active, lock_deadline(lane->lock));
+	else if (active)
+		lane_try_go(lane, active);
+}
+
+static void on_stale(struct lane *lane, struct job *active)
+{
+	const struct lockinfo_seen *holder = lock_holder(lane->lock);
+
+	if (!active || !holder)
+		return;
+	journal_job(LOG_WARNING, active,
+		    "waits for %s, whose lease has run out without a renewal: nobody holds it any "
+		    "more. By policy an operator decides: tfq unlock '%s' --id %s",
+		    holder->who[0] ? holder->who : "somebody", lane->line->name, holder->id);
+	scheduler_changed(lane->scheduler, active);
+}
+
+static void on_foreign(struct lane *lane, struct job *active)
+{
+	const struct lockinfo_seen *holder = lock_holder(lane->lock);
+	const char *who = holder && holder->who[0] ? holder->who : "somebody";
+	const char *id = holder ? holder->id : "?";
+
+	if (!active || active->status != JOB_LOCKING)
+		return;
+	if (lane->told_job != active->id || strcmp(lane->told_holder, id) != 0) {
+		lane->told_job = active->id; /* once: every renewal of his brings us here */
+		(void)snprintf(lane->told_holder, sizeof(lane->told_holder), "%s", id);
+		journal_job(LOG_INFO, active, "waits for %s, who holds lock %s since %s", who, id,
+			    holder ? holder->created : "?");
+	}
+	if (active->no_wait) {
+		active->is_busy = true;
+		scheduler_refuse(lane->scheduler, active, "the state is locked by %s, lock ID %s",
+				 who, id);
+		return;
+	}
+	scheduler_changed(lane->scheduler, active);
+}
+
+static void on_events(struct lock *lock, unsigned events, void *userdata)
+{
+	struct lane *lane = userdata;
+
+	(void)lock;
+
+	if (events & LEASE_EV_GONE) {
+		log_warning(
+			0,
+			"The lock of %s was removed by somebody while tfqd held it; taking it again",
+			lane->line->name);
+	}
+	if (events & LEASE_EV_TAKEN) {
+		log_warning(0,
+			    "The lock of %s was taken over: its lease had run out, so whoever held "
+			    "it is dead",
+			    lane->line->name);
+	}
+	if (events & LEASE_EV_EXPIRED)
+		on_expired(lane, lane->line->active);
+	if (events & LEASE_EV_RENEWED)
+		tell_deadline(lane, lane->line->active);
+	if (events & LEASE_EV_HELD)
+		on_held(lane, lane->line->active);
+	if (events & LEASE_EV_LOST) /* lost in the release: that is no loss of the next one's */
+		on_lost(lane, events & LEASE_EV_RELEASED ? NULL : lane->line->active);
+	if (events & LEASE_EV_FOREIGN)
+		on_foreign(lane, lane->line->active);
+	if (events & LEASE_EV_STALE)
+		on_stale(lane, lane->line->active);
+	if (events & (LEASE_EV_TROUBLE | LEASE_EV_FAILED | LEASE_EV_DENIED))
+		on_trouble(lane, lane->line->active, events);
+}
+
+static void on_idle(struct lock *lock, void *userdata)
+{
+	struct lane *lane = userdata;
+
+	struct job *active = lane->line->active;
+
+	(void)lock;
+	lane->held_since_usec = 0;
+	if (active && active->status == JOB_LOCKING) {
+		if (lane->must_release) {
+			lane->must_release = false;
+			lane_acquire(lane, active);
+		} else {
+			lane_try_go(lane, active);
+		}
+	}
+	lane->must_release = false;
+	scheduler_pump_soon(lane->scheduler);
+}
+
+int lane_make_lock(struct lane *lane)
+{
+	const struct config *config = lane->scheduler->setup.config;
+	const struct lease_config lease = {
+		.lease_usec = config->lease_usec,
+		.renew_usec = config->renew_usec,
+		.poll_min_usec = config->poll_min_usec,
+		.poll_max_usec = config->poll_max_usec,
+		.acquire_tries = ACQUIRE_TRIES,
+		.takes_over = lane_takes_over(lane),
+		.asks = policy(lane) == CONFIG_TAKEOVER_ASK,
+		.drift_percent = config->drift_percent,
+		.quarantine_usec = LANE_QUARANTINE_USEC,
+	};
+	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info };
+
+	if (lane->lock)
+		return 0;
+	return lock_new(&lane->lock, lane->scheduler->setup.event, &lease,
+			lane->scheduler->setup.host, &callbacks, lane);
+}

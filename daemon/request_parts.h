@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by request.c and request_lock.c; for nobody else. */
+#pragma once
+
+#include "daemon/access.h"
+#include "daemon/request.h"
+
+/* One call: what came, and where the answer goes. */
+struct call {
+	const struct request_context *context;
+	struct peer *peer;
+	const json_t *parameters;
+	unsigned roles;
+	bool more; /* the caller wants to hear of every change */
+};
+
+/* request_lock.c */
+void request_who(const struct call *call);
+void request_unlock(const struct call *call);
