@@ -303,6 +303,22 @@ def proxy():
         refused(answer, "could not be asked", "127.0.0.1")
 
 
+@case("STS is asked once more by its own clock if ours is wrong, and not if it is the keys that are")
+def clock():
+    keys = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret"}
+    roles = {"assume_role": [{"role_arn": ARN + "one"}, {"role_arn": ARN + "two"}]}
+    for ahead in (7200, -7200):
+        with Place() as place:
+            place.server.clock = ahead
+            found(place.ask(roles, keys), "ASIA-two", f"role {ARN}two via role {ARN}one via environment")
+            same(place.server.ops(), ["AssumeRole"] * 4, "the calls")
+            refused(place.ask(roles, {**keys, "AWS_SECRET_ACCESS_KEY": "wrong"}), "SignatureDoesNotMatch")
+            same(place.server.ops(), ["AssumeRole"] * 6, "the calls with wrong keys, by both clocks")
+    with Place() as place:
+        refused(place.ask(roles, {**keys, "AWS_SECRET_ACCESS_KEY": "wrong"}), "SignatureDoesNotMatch")
+        same(place.server.ops(), ["AssumeRole"], "the calls with wrong keys alone")
+
+
 # --- web identity
 
 @case("a web identity's token is read at each try, and its call is not signed")

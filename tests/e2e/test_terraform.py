@@ -359,14 +359,6 @@ def in_order_without_us(world, work, holder):
     same(work.order(), ["job0", "job1", "job2"], "the order")
 
 
-@case("with a DynamoDB table terraform takes the lock, and tfqd keeps the order")
-def dynamodb():
-    with World() as world:
-        work = world.directory(lock='dynamodb_table = "tflocks"')
-        in_order_without_us(world, work, "DynamoDB")
-        same([key for key in world.server.items["tflocks"] if not key.endswith("-md5")], [], "locks left behind")
-
-
 @case("with a local backend terraform takes the lock, and tfqd keeps the order")
 def local():
     with World() as world:
