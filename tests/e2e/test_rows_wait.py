@@ -92,7 +92,7 @@ def check_one_at_a_time(shared, count):
 def check_dead_before(work, moment):
     """All of a stubborn terraform."""
     for name in ("pid", "pid2"):
-        check(not is_alive(int(work.read(name))), f"{name} is alive")
+        wait_for(lambda n=name: not is_alive(int(work.read(n))), f"the end of {name}")
     died = max(float(work.read(name).split()[-1]) for name in ("last", "last2"))
     check(died < moment, f"a process lived {died - moment:.2f} s too long")
 
