@@ -11,6 +11,7 @@
 #include "client/exits.h"
 #include "client/print.h"
 #include "client/rpc.h"
+#include "client/subject.h"
 #include "common/backend.h"
 #include "common/cleanup.h"
 #include "common/wire.h"
@@ -18,16 +19,6 @@
 #define UNLOCK_WAIT_SEC 15 /* for the daemon's next look at the store */
 
 /* --- who ----------------------------------------------------------------------------------- */
-
-static json_t *environment(void)
-{
-	json_t *list = json_array();
-
-	for (char *const *variable = environ; *variable; variable++)
-		if (strchr(*variable, '=')) /* what is no UTF-8 cannot be sent, and is not needed */
-			(void)json_array_append_new(list, json_string(*variable));
-	return list;
-}
 
 /* The state of the directory we are in. Return: 0, or the exit code. */
 static int here(json_t **ret)
@@ -46,9 +37,7 @@ static int here(json_t **ret)
 		print_error("%s", error ? error : strerror(-r));
 		return EXIT_BAD_STATE;
 	}
-	*ret = json_pack("{s:s, s:s?, s:s?, s:s, s:o}", "state_directory", source->directory,
-			 "backend", source->file, "profile_endpoints", source->profile_endpoints,
-			 "workspace", source->workspace, "environment", environment());
+	*ret = subject_json(source);
 	return 0;
 }
 

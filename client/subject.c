@@ -10,6 +10,7 @@
 #include "client/print.h"
 #include "common/explain.h"
 #include "common/plan/plan.h"
+#include "common/text.h"
 
 /* Where terraform will run: -chdir resolved. */
 static int find_directories(const char *chdir_to, char **ret_cwd, char **ret_state,
@@ -68,4 +69,27 @@ void subject_clear(struct subject *subject)
 {
 	subject->source = backend_source_free(subject->source);
 	free(TAKE_PTR(subject->cwd));
+}
+
+static json_t *environment_json(void)
+{
+	json_t *list = json_array();
+	size_t dropped = 0;
+
+	for (char **variable = environ; *variable; variable++) {
+		if (text_is_utf8(*variable))
+			(void)json_array_append_new(list, json_string(*variable));
+		else
+			dropped++;
+	}
+	if (dropped > 0)
+		print_error("left out %zu environment variables that are no valid UTF-8", dropped);
+	return list;
+}
+
+json_t *subject_json(const struct backend_source *source)
+{
+	return json_pack("{s:s, s:s?, s:s?, s:s, s:o}", "state_directory", source->directory,
+			 "backend", source->file, "profile_endpoints", source->profile_endpoints,
+			 "workspace", source->workspace, "environment", environment_json());
 }

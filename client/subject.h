@@ -2,6 +2,7 @@
 /* What a command that is to be queued is about: where, and on which terraform state. */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "common/backend.h"
@@ -25,3 +26,10 @@ struct subject {
 int subject_find(struct subject *ret, const struct tfargs *args, char **ret_error);
 
 void subject_clear(struct subject *subject);
+
+/*
+ * The parameters by which tfqd is told of a state: state_directory, backend, profile_endpoints,
+ * workspace and our environment. Variables that are no valid UTF-8 are left out, with a note on
+ * stderr. Return: a new object, or NULL when out of memory.
+ */
+json_t *subject_json(const struct backend_source *source);
