@@ -47,9 +47,10 @@ static void take_job(struct run *run, const json_t *message)
 
 	json_decref(run->job);
 	run->job = json_incref(job);
-	run->is_running = is_status(run, "running") || is_status(run, "approving") ||
-			  is_status(run, "stopping");
 	run->is_over = !json_is_true(json_object_get(message, "continues"));
+	run->is_running = !run->is_over &&
+			  (run->has_output || is_status(run, "running") ||
+			   is_status(run, "approving") || is_status(run, "stopping"));
 	if (run->is_running || run->is_over)
 		waiting_clear(&run->waiting);
 	else
@@ -124,6 +125,8 @@ static void take_frame(struct run *run, const struct frame *frame)
 	switch (frame->type) {
 	case FRAME_OUTPUT:
 		waiting_clear(&run->waiting);
+		run->has_output = true;
+		run->is_running = !run->is_over;
 		write_all(frame->stream == FRAME_STDERR ? STDERR_FILENO : STDOUT_FILENO,
 			  frame->body, frame->len);
 		break;

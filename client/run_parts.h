@@ -26,6 +26,7 @@ struct run {
 	json_t *job;  /* as tfqd told last */
 	bool is_over; /* tfqd says so */
 	bool is_running;
+	bool has_output;      /* its runner may say so before tfqd does */
 	bool was_interrupted; /* by us: it is cancelled because we said so */
 	bool has_timed_out;
 	int exit_at_once; /* 0: no */

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import socket
 import struct
 import sys
 import termios
@@ -164,6 +165,34 @@ def menu():
         same(terminal.shown.count("interrupt\r"), 1, "the number of SIGINTs")
         same(world.job(2)["status"], "cancelled", "the status")
         world.wait_unlocked()
+
+
+def frame(kind, stream, body):
+    return struct.pack("<BBHIQ", kind, stream, 0, len(body), 0) + body
+
+
+@case("Ctrl-C asks as soon as terraform has printed something, also if tfqd has not said yet that it runs")
+def asks_early():
+    with World(terraform=False, daemon=False) as world, socket.socket(socket.AF_UNIX) as listener:
+        work = world.directory(init="by hand")
+        os.makedirs(os.path.dirname(world.socket))
+        listener.bind(world.socket)
+        listener.listen()
+        listener.settimeout(30)
+        terminal = Terminal(world, work, "apply")
+        with listener.accept()[0] as tfqd:
+            message, fds = b"", []
+            while not message.endswith(b"\0"):
+                data, more, _, _ = socket.recv_fds(tfqd, 65536, 4)
+                message, fds = message + data, fds + more
+            tfqd.sendall(b'{"continues":true,"parameters":{"job":{"id":1,"status":"locking"}}}\0')
+            with socket.socket(fileno=fds[0]) as attach:
+                attach.sendall(frame(1, 0, b"1") + frame(2, 1, b"started\r\n"))
+                terminal.wait_shown("started")
+                terminal.type("\x03")
+                terminal.wait_shown("[d] leave it running, [i] interrupt it")
+                terminal.type("d\n")
+                same(terminal.wait(), 0, "the exit code")
 
 
 @case("Ctrl-C twice while terraform runs sends one SIGINT, not two")
