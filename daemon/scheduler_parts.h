@@ -57,6 +57,11 @@ void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const c
 /* How long jobs like @job have taken, the middle one of those that are known; 0: too few are. */
 uint64_t scheduler_usual(const struct scheduler *scheduler, const struct job *job);
 
+void scheduler_forget(struct scheduler *scheduler, struct job *job); /* frees it */
+
+/* scheduler_pump.c: start what can be started, tell those who wait, drop what is over. */
+int scheduler_pump(sd_event_source *source, void *userdata);
+
 /* lane.c */
 
 struct lane *lane_of(const struct line *line);

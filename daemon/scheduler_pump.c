@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* What is done once per turn of the loop, however much happened in it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/parse.h"
+#include "daemon/journal.h"
+#include "daemon/scheduler_parts.h"
+
+#define STOP_LIMIT_USEC (60 * USEC_PER_SEC)
+
+/* The oldest ones that are over make room. */
+static void trim_history(struct scheduler *scheduler)
+{
+	struct job *job = TAILQ_FIRST(&scheduler->all);
+
+	while (job && scheduler->over_count > SCHEDULER_HISTORY_MAX) {
+		struct job *next = TAILQ_NEXT(job, in_all);
+
+		if (job_status_is_final(job->status) && TAILQ_EMPTY(&job->watches) &&
+		    !job->runner) {
+			runner_link_forget(scheduler, job);
+			scheduler_forget(scheduler, job);
+			scheduler->over_count--;
+		}
+		job = next;
+	}
+}
+
+static void begin(struct scheduler *scheduler, struct job *job)
+{
+	struct lane *lane = lane_of(job->line);
+
+	lane->may_go_early = false;
+	lane->is_handed_over = false;
+	queue_activate(scheduler->queue, job);
+	scheduler_step(scheduler, job, JOB_EV_HEAD);
+	if (job->status == JOB_LOCKING)
+		scheduler_changed(scheduler, job);
+}
+
+/* The next one's runner is made ready while this one runs. */
+static void start_ahead(struct scheduler *scheduler, struct line *line)
+{
+	struct job *head = queue_head(line);
+	int r;
+
+	if (!line->active || !job_status_is_running(line->active->status) || !head ||
+	    head->has_lost_runner)
+		return;
+	lane_prepare(lane_of(line), head);
+	if (head->runner_pid)
+		return;
+	r = runner_link_start(scheduler, head);
+	if (r < 0)
+		journal_job(LOG_WARNING, head, "cannot start its runner ahead of time: %s",
+			    strerror(-r));
+}
+
+static void tell_line(struct scheduler *scheduler, struct line *line)
+{
+	struct job *job;
+
+	line->is_dirty = false;
+	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++)
+		TAILQ_FOREACH(job, &line->waiting[i], in_line)
+	scheduler_changed(scheduler, job);
+}
+
+/* Jobs that turned out not to be runnable while they were started. */
+static void refuse_refused(struct scheduler *scheduler)
+{
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link))
+		if (line->active && line->active->is_refused && line->active->status == JOB_LOCKING)
+			scheduler_step(scheduler, line->active, JOB_EV_REFUSED);
+}
+
+/* A stop cannot wait for an operator: what a held line still has of a lock stays, and is told of.
+ */
+static void drop_holds(struct scheduler *scheduler)
+{
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link)) {
+		struct lane *lane = lane_of(line);
+
+		if (!line->hold_reason || lane->is_quarantined)
+			continue;
+		if (lane->lock && lock_deadline(lane->lock) > 0 && lock_is_wanted(lane->lock)) {
+			log_warning(0, "Leaving the lock of %s in the store: %s", line->name,
+				    line->hold_reason);
+			lane->lock = lock_free(lane->lock);
+		}
+		free(line->hold_reason);
+		line->hold_reason = NULL;
+	}
+}
+
+/* The store does not let us tidy up. Somebody has to know of what is left. */
+static int on_stop_limit(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct scheduler *scheduler = userdata;
+
+	(void)source;
+	(void)usec;
+
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link)) {
+		struct lane *lane = lane_of(line);
+
+		if (line->active || !lane->lock)
+			continue;
+		log_error(
+			0,
+			"Stopping although the lock of %s may still be in the store: %s; 'terraform "
+			"force-unlock' removes it",
+			line->name, lock_error(lane->lock));
+		lane->lock = lock_free(lane->lock);
+	}
+	scheduler_pump_soon(scheduler);
+	return 0;
+}
+
+/* Once nothing runs any more, a stop waits for locks to be released, but not for ever. */
+static void limit_stop(struct scheduler *scheduler)
+{
+	if (scheduler->stop_limit || queue_active_count(scheduler->queue) > 0)
+		return;
+	if (sd_event_add_time_relative(scheduler->setup.event, &scheduler->stop_limit,
+				       CLOCK_BOOTTIME, STOP_LIMIT_USEC, USEC_PER_SEC, on_stop_limit,
+				       scheduler) < 0)
+		scheduler->stop_limit = NULL;
+}
+
+int scheduler_pump(sd_event_source *source, void *userdata)
+{
+	struct scheduler *scheduler = userdata;
+	struct line *line, *next;
+	struct job *job;
+
+	(void)source;
+
+	refuse_refused(scheduler);
+	if (scheduler->is_stopping) {
+		drop_holds(scheduler);
+		limit_stop(scheduler);
+	}
+	while (!scheduler->is_stopping && (job = queue_pick(scheduler->queue)))
+		begin(scheduler, job);
+
+	for (line = queue_first_line(scheduler->queue); line; line = next) {
+		struct lane *lane = lane_of(line);
+
+		next = TAILQ_NEXT(line, link);
+		if (!scheduler->is_stopping)
+			start_ahead(scheduler, line);
+		if (line->is_dirty)
+			tell_line(scheduler, line);
+		if (lane_is_idle(lane) || (scheduler->is_stopping && lane_may_be_left(lane))) {
+			lane_free(lane);
+			queue_drop_line(scheduler->queue, line);
+		}
+	}
+	trim_history(scheduler);
+	scheduler->callbacks.on_counts(scheduler->userdata);
+
+	if (scheduler->is_stopping && !scheduler->is_stopped &&
+	    queue_line_count(scheduler->queue) == 0) {
+		scheduler->is_stopped = true;
+		scheduler->callbacks.on_stopped(scheduler->userdata);
+	}
+	return 0;
+}
