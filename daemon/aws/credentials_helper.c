@@ -181,12 +181,19 @@ static int on_exit_of_helper(sd_event_source *source, const siginfo_t *info, voi
 	struct helper *helper = userdata;
 	sd_event_source *child = TAKE_PTR(helper->child);
 
-	(void)source;
+	/* It could not end what it started. Its PID is not reaped yet, so the group is still its
+	 * own. */
+	if (info->si_code != CLD_EXITED)
+		(void)kill(-helper->pid, SIGKILL);
 	if (helper->done) {
 		(void)read_output(helper);
 		tell(helper, info);
 	}
-	sd_event_source_disable_unref(child); /* frees the helper once we are back */
+	/* Either frees the helper once we are back. */
+	if (child)
+		sd_event_source_disable_unref(child);
+	else
+		(void)sd_event_source_set_floating(source, false);
 	return 0;
 }
 
