@@ -545,6 +545,24 @@ START_TEST(dead_identity_that_cannot_be_renewed_is_no_answer)
 }
 END_TEST
 
+START_TEST(helper_that_cannot_be_started_again_is_told_whoever_is_left)
+{
+	struct identity_lookup *lookup = NULL;
+	struct told told, later;
+
+	write_script("if [ $n = 1 ]; then " UNTIL(3600) "; else exit 1; fi");
+	told = find_and_wait();
+	identity_renew(told.identity);
+	RUN_UNTIL(told.identity->trouble);
+	ck_assert_int_eq(unlink(runner), 0);
+	ck_assert_int_eq(find(&later, &lookup), 0);
+	identity_unref(told.identity);
+	RUN_UNTIL(later.count == 1);
+	ck_assert_int_eq(later.result, -ENOENT);
+	ck_assert_ptr_nonnull(strstr(later.error, "cannot be started: No such file"));
+}
+END_TEST
+
 START_TEST(identity_outlives_those_who_found_it)
 {
 	struct told told;
@@ -578,6 +596,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, failed_renewal_keeps_the_old_keys_and_is_tried_again);
 	tcase_add_test(tcase, failed_renewals_wait_longer_but_not_for_who_comes_anew);
 	tcase_add_test(tcase, dead_identity_that_cannot_be_renewed_is_no_answer);
+	tcase_add_test(tcase, helper_that_cannot_be_started_again_is_told_whoever_is_left);
 	tcase_add_test(tcase, identity_outlives_those_who_found_it);
 }
 
