@@ -10,13 +10,7 @@
 #include <unistd.h>
 
 #include "common/env.h"
-
-static void secret_freep(char **p)
-{
-	if (*p)
-		explicit_bzero(*p, strlen(*p));
-	free(*p);
-}
+#include "common/secret.h"
 
 const char *aws_files_home(char *const *env)
 {

@@ -57,7 +57,7 @@ static void part_freep(char **p)
 
 static void put(FILE *out, const char *name, const char *value)
 {
-	CLEANUP(ask_secret_freep) char *coded = NULL;
+	CLEANUP(secret_freep) char *coded = NULL;
 
 	if (!value)
 		return;
@@ -115,7 +115,7 @@ static void put_session(FILE *out, const struct ask *ask, const char *name)
 static int make_form(char **ret, const struct ask *ask, const char *action,
 		     const struct sts_role *role, const char *token)
 {
-	CLEANUP(ask_secret_freep) char *text = NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	char duration[24];
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -273,9 +273,9 @@ static char *header(const char *name, const char *value)
 
 static int send_call(struct fetch_answer *answer, struct ask *ask, struct call *call)
 {
-	CLEANUP(ask_secret_freep) char *authorization = NULL;
-	CLEANUP(ask_secret_freep) char *signature = NULL;
-	CLEANUP(ask_secret_freep) char *token = NULL;
+	CLEANUP(secret_freep) char *authorization = NULL;
+	CLEANUP(secret_freep) char *signature = NULL;
+	CLEANUP(secret_freep) char *token = NULL;
 	AUTO_FREE char *host = header("Host", call->host);
 	static const char type[] = "Content-Type: " CONTENT_TYPE;
 	char date[SIGV4_DATE_LEN], date_header[64];
@@ -380,7 +380,7 @@ int sts_assume(struct keys *keys, struct ask *ask, const struct sts_role *role,
 	       const struct keys *with)
 {
 	CLEANUP(call_clear) struct call call = { .action = "AssumeRole", .sign_with = with };
-	CLEANUP(ask_secret_freep) char *form = NULL;
+	CLEANUP(secret_freep) char *form = NULL;
 	char code[AWS_ERROR_TEXT_MAX];
 	int r;
 
@@ -410,7 +410,7 @@ int sts_assume(struct keys *keys, struct ask *ask, const struct sts_role *role,
 static int read_token(char **ret, struct ask *ask, const char *file)
 {
 	AUTO_FREE char *path = NULL;
-	CLEANUP(ask_secret_freep) char *text = NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	int r;
 
 	r = aws_files_expand(&path, ask->env, file);
@@ -439,7 +439,7 @@ static int web_identity_once(struct keys *keys, struct ask *ask, const struct st
 			     const char *token, char *ret_code)
 {
 	CLEANUP(call_clear) struct call call = { .action = "AssumeRoleWithWebIdentity" };
-	CLEANUP(ask_secret_freep) char *form = NULL;
+	CLEANUP(secret_freep) char *form = NULL;
 	int r;
 
 	r = find_place(&call, ask);
@@ -470,7 +470,7 @@ int sts_web_identity(struct keys *keys, struct ask *ask, const struct sts_role *
 				"web_identity_token_file, or AWS_WEB_IDENTITY_TOKEN_FILE.");
 	}
 	for (int i = 1; i <= WEB_TRIES; i++) {
-		CLEANUP(ask_secret_freep) char *read = NULL;
+		CLEANUP(secret_freep) char *read = NULL;
 
 		r = token ? 0 : read_token(&read, ask, token_file);
 		if (r < 0)
