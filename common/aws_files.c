@@ -12,6 +12,15 @@
 #include "common/env.h"
 #include "common/secret.h"
 
+const char *aws_files_profile(const json_t *backend, char *const *env)
+{
+	const char *name = json_string_value(json_object_get(backend, "profile"));
+
+	if (!name || !*name)
+		name = env_get_filled(env, "AWS_PROFILE");
+	return name ? name : env_get_filled(env, "AWS_DEFAULT_PROFILE");
+}
+
 const char *aws_files_home(char *const *env)
 {
 	const char *home = env_get_filled(env, "HOME");

@@ -48,17 +48,6 @@ static int load_profiles(struct profiles *profiles, const struct backend_reader 
 	return list ? aws_files_load(profiles, &files) : -ENOMEM;
 }
 
-static const char *find_name(const json_t *config, char *const *env)
-{
-	const char *name = json_string_value(json_object_get(config, "profile"));
-
-	if (!name || !*name)
-		name = env_get_filled(env, "AWS_PROFILE");
-	if (!name)
-		name = env_get_filled(env, "AWS_DEFAULT_PROFILE");
-	return name ? name : "default";
-}
-
 /* @env_name: its own variable; AWS_ENDPOINT_URL beside it, even if empty, hides "services". */
 static int put_endpoint(json_t *into, const struct profiles *profiles, const char *profile,
 			const char *service, const char *env_name, char *const *env)
@@ -112,7 +101,8 @@ int backend_read_profile(char **ret, const struct backend_reader *reader, const 
 	if (r == 0)
 		r = load_profiles(profiles, reader, config, env);
 	if (r == 0)
-		r = find_endpoints(found, profiles, find_name(config, env), env);
+		r = find_endpoints(found, profiles, aws_files_profile(config, env) ?: "default",
+				   env);
 	if (r < 0 || json_object_size(found) == 0)
 		return r;
 	*ret = json_dumps(found, JSON_COMPACT | JSON_SORT_KEYS);
