@@ -10,12 +10,15 @@
 #include <unistd.h>
 
 #include "common/env.h"
+#include "common/secret.h"
 
-static void secret_freep(char **p)
+const char *aws_files_profile(const json_t *backend, char *const *env)
 {
-	if (*p)
-		explicit_bzero(*p, strlen(*p));
-	free(*p);
+	const char *name = json_string_value(json_object_get(backend, "profile"));
+
+	if (!name || !*name)
+		name = env_get_filled(env, "AWS_PROFILE");
+	return name ? name : env_get_filled(env, "AWS_DEFAULT_PROFILE");
 }
 
 const char *aws_files_home(char *const *env)

@@ -19,6 +19,9 @@ struct aws_files {
 	void *context;
 };
 
+/* The profile that @backend, a block, or @env names; NULL: none, which is "default". Lent. */
+const char *aws_files_profile(const json_t *backend, char *const *env);
+
 /* $HOME of @env, else the user's from the password database. NULL: none. Lent. */
 const char *aws_files_home(char *const *env);
 

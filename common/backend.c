@@ -11,6 +11,7 @@
 
 #include "common/backend_parts.h"
 #include "common/explain.h"
+#include "common/secret.h"
 
 void backend_json_wipe(json_t *value)
 {
@@ -32,18 +33,6 @@ void backend_json_free(json_t *value)
 {
 	backend_json_wipe(value);
 	json_decref(value);
-}
-
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
-static void secret_free(char *secret)
-{
-	if (secret)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
 }
 
 static int damaged(const struct backend_parse *parse, const char *what)
@@ -286,7 +275,7 @@ int backend_parse(struct backend **ret, const struct backend_source *source, cha
 		  bool require_lock, char **ret_error)
 {
 	CLEANUP(backend_freep) struct backend *backend = NULL;
-	CLEANUP(json_freep) json_t *root = NULL;
+	CLEANUP(backend_json_freep) json_t *root = NULL;
 	struct backend_parse parse;
 	int r;
 

@@ -45,11 +45,6 @@ static const struct rename flat_members[] = {
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 /* null and "" are nothing, as for terraform. */
 static bool is_said(const json_t *value)
 {
@@ -71,7 +66,7 @@ static int copy(json_t *to, const json_t *from, const struct rename *names, size
 
 static int copy_flat_role(json_t *to, const json_t *config)
 {
-	CLEANUP(json_freep) json_t *role = json_object();
+	CLEANUP(backend_json_freep) json_t *role = json_object();
 	const json_t *seconds = json_object_get(config, "assume_role_duration_seconds");
 	char duration[32];
 
@@ -100,7 +95,7 @@ static int copy_old_file(json_t *to, const json_t *config)
 int backend_parse_credentials(const struct backend_parse *parse, const json_t *config,
 			      struct backend *backend)
 {
-	CLEANUP(json_freep) json_t *found = json_object();
+	CLEANUP(backend_json_freep) json_t *found = json_object();
 	const json_t *endpoints = NULL;
 	int r;
 

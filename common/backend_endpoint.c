@@ -21,11 +21,6 @@ struct service {
 	const char *old_env;
 };
 
-static void json_freep(json_t **p)
-{
-	json_decref(*p);
-}
-
 static bool is_endpoint(const char *url)
 {
 	const size_t scheme = strncasecmp(url, "https://", 8) == 0  ? 8
@@ -121,7 +116,7 @@ int backend_parse_endpoints(const struct backend_parse *parse, const json_t *con
 			    struct backend *backend)
 {
 	const char *text = parse->source->profile_endpoints;
-	CLEANUP(json_freep) json_t *profile = text ? json_loads(text, 0, NULL) : NULL;
+	CLEANUP(backend_json_freep) json_t *profile = text ? json_loads(text, 0, NULL) : NULL;
 	int r;
 
 	if (text && !json_is_object(profile))

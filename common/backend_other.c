@@ -52,11 +52,6 @@ static const struct {
 	/* clang-format on */
 };
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 /* Credentials do not name a state, and two people have two. */
 static bool is_secret(const char *name)
 {
@@ -232,7 +227,7 @@ static int set_names(struct backend *backend, const char *identity, const char *
 int backend_parse_other(const struct backend_parse *parse, const json_t *config,
 			struct backend *backend)
 {
-	CLEANUP(json_freep) json_t *picked = json_object();
+	CLEANUP(backend_json_freep) json_t *picked = json_object();
 	char hex[DIGEST_HEX + 1] = "";
 	char short_hex[NAME_DIGITS + 1];
 	int r;

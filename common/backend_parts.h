@@ -45,6 +45,10 @@ void backend_json_wipe(json_t *value);
 
 /* Wipe @value, which may be NULL, and give up our reference to it. */
 void backend_json_free(json_t *value);
+static inline void backend_json_freep(json_t **p)
+{
+	backend_json_free(*p);
+}
 
 /*
  * As backend_source_read(), but if @file is not NULL, it is the text, and nothing needs to be

@@ -10,11 +10,6 @@
 #include "common/aws_files.h"
 #include "common/env.h"
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 /* Terraform passes over what it cannot read; to do so could lock another store than it uses. */
 static int read_shared(void *context, const char *path, char **ret)
 {
@@ -37,7 +32,7 @@ static int load_profiles(struct profiles *profiles, const struct backend_reader 
 {
 	const json_t *credentials = json_object_get(config, "shared_credentials_files");
 	json_t *old = json_object_get(config, "shared_credentials_file"); /* its older form */
-	CLEANUP(json_freep)
+	CLEANUP(backend_json_freep)
 	json_t *list = json_array_size(credentials) == 0 && json_string_length(old) > 0
 			       ? json_pack("[s]", json_string_value(old))
 			       : json_array();
@@ -51,17 +46,6 @@ static int load_profiles(struct profiles *profiles, const struct backend_reader 
 	};
 
 	return list ? aws_files_load(profiles, &files) : -ENOMEM;
-}
-
-static const char *find_name(const json_t *config, char *const *env)
-{
-	const char *name = json_string_value(json_object_get(config, "profile"));
-
-	if (!name || !*name)
-		name = env_get_filled(env, "AWS_PROFILE");
-	if (!name)
-		name = env_get_filled(env, "AWS_DEFAULT_PROFILE");
-	return name ? name : "default";
 }
 
 /* @env_name: its own variable; AWS_ENDPOINT_URL beside it, even if empty, hides "services". */
@@ -100,8 +84,9 @@ int backend_read_profile(char **ret, const struct backend_reader *reader, const 
 			 char *const *env)
 {
 	json_error_t error;
-	CLEANUP(json_freep) json_t *root = json_loads(file, JSON_DECODE_INT_AS_REAL, &error);
-	CLEANUP(json_freep) json_t *found = json_object();
+	CLEANUP(backend_json_freep)
+	json_t *root = json_loads(file, JSON_DECODE_INT_AS_REAL, &error);
+	CLEANUP(backend_json_freep) json_t *found = json_object();
 	CLEANUP(profiles_freep) struct profiles *profiles = NULL;
 	const json_t *backend = json_object_get(root, "backend");
 	const json_t *config = json_object_get(backend, "config");
@@ -116,7 +101,8 @@ int backend_read_profile(char **ret, const struct backend_reader *reader, const 
 	if (r == 0)
 		r = load_profiles(profiles, reader, config, env);
 	if (r == 0)
-		r = find_endpoints(found, profiles, find_name(config, env), env);
+		r = find_endpoints(found, profiles, aws_files_profile(config, env) ?: "default",
+				   env);
 	if (r < 0 || json_object_size(found) == 0)
 		return r;
 	*ret = json_dumps(found, JSON_COMPACT | JSON_SORT_KEYS);

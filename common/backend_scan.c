@@ -231,11 +231,6 @@ static bool scan_terraform(json_t *terraform, char *ret_type)
 	return true;
 }
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 static bool scan_body(const json_t *body, char *ret_type)
 {
 	json_t *terraform = json_object_get(body, "terraform");
@@ -248,7 +243,7 @@ static bool scan_body(const json_t *body, char *ret_type)
 
 bool backend_scan_json(const char *text, char *ret_type)
 {
-	CLEANUP(json_freep) json_t *root = json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
+	CLEANUP(backend_json_freep) json_t *root = json_loads(text, JSON_DECODE_INT_AS_REAL, NULL);
 
 	for (size_t i = 0; i < json_array_size(root); i++)
 		if (scan_body(json_array_get(root, i), ret_type))

@@ -16,17 +16,11 @@
 #include "common/backend_parts.h"
 #include "common/env.h"
 #include "common/explain.h"
+#include "common/secret.h"
 
 #define SCAN_FILE_MAX      ((size_t)4 << 20) /* bytes of a *.tf file */
 #define SCAN_FILES_MAX     10000             /* entries of a directory */
 #define WORKSPACE_FILE_MAX 1024
-
-static void secret_freep(char **p)
-{
-	if (*p)
-		explicit_bzero(*p, strlen(*p));
-	free(*p);
-}
 
 static void closedirp(DIR **p)
 {
@@ -339,9 +333,7 @@ struct backend_source *backend_source_free(struct backend_source *source)
 
 	free(source->profile_endpoints);
 	free(source->workspace);
-	if (source->file)
-		explicit_bzero(source->file, strlen(source->file));
-	free(source->file);
+	secret_free(source->file);
 	free(source->directory);
 	free(source);
 	return NULL;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/parse.h"
+#include "common/secret.h"
 #include "common/text.h"
 #include "daemon/aws/aws_answer.h"
 
@@ -47,13 +48,6 @@ struct aws_transfer {
 	unsigned redirects;
 };
 
-static void wipe(char *secret)
-{
-	if (secret)
-		OPENSSL_cleanse(secret, strlen(secret));
-	free(secret);
-}
-
 static bool copy(char **to, const char *from)
 {
 	*to = from ? strdup(from) : NULL;
@@ -75,7 +69,7 @@ int aws_client_new(struct aws_client **ret, const struct aws_client_setup *setup
 		   const char *origin, char **ret_error)
 {
 	CLEANUP(aws_client_freep) struct aws_client *client = NULL;
-	AUTO_FREE char *proxy = NULL;
+	CLEANUP(secret_freep) char *proxy = NULL; /* may hold a password */
 	int r;
 
 	client = calloc(1, sizeof(*client));
@@ -95,7 +89,6 @@ int aws_client_new(struct aws_client **ret, const struct aws_client_setup *setup
 		return -ENOMEM;
 
 	r = choose_proxy(client, origin, &proxy, ret_error);
-	wipe(TAKE_PTR(proxy));
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(client);
@@ -110,8 +103,8 @@ struct aws_client *aws_client_free(struct aws_client *client)
 	free(client->region);
 	free(client->ca_pem);
 	free(client->ca_bundle);
-	wipe(client->proxy_http); /* may hold a password */
-	wipe(client->proxy_https);
+	secret_free(client->proxy_http); /* may hold a password */
+	secret_free(client->proxy_https);
 	free(client->no_proxy);
 	free(client);
 	return NULL;
@@ -171,7 +164,7 @@ static int start(struct aws_transfer *transfer, const struct headers *headers)
 	struct aws_client *client = transfer->client;
 	CLEANUP(lines_clear) struct lines lines = { 0 };
 	AUTO_FREE char *url = NULL;
-	AUTO_FREE char *proxy = NULL;
+	CLEANUP(secret_freep) char *proxy = NULL; /* may hold a password */
 	AUTO_FREE char *error = NULL;
 	int r;
 
@@ -201,7 +194,6 @@ static int start(struct aws_transfer *transfer, const struct headers *headers)
 			       .timeout_usec = client->request_timeout_usec,
 		       },
 		       on_response, transfer);
-	wipe(TAKE_PTR(proxy));
 	return r;
 }
 
@@ -260,7 +252,7 @@ static struct aws_transfer *transfer_free(struct aws_transfer *transfer)
 	if (transfer->text)
 		OPENSSL_cleanse(transfer->text, transfer->text_size);
 	free(transfer->text);
-	wipe(transfer->access_key);
+	secret_free(transfer->access_key);
 	free(transfer);
 	return NULL;
 }

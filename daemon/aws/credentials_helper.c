@@ -37,11 +37,6 @@ struct helper {
 	char answer[HELPER_ANSWER_MAX + 1];
 };
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 static void drop(sd_event_source **source)
 {
 	*source = sd_event_source_disable_unref(*source);
@@ -110,7 +105,8 @@ static void explain_end(const struct helper *helper, const siginfo_t *info, char
 
 static void tell(struct helper *helper, const siginfo_t *info)
 {
-	CLEANUP(json_freep) json_t *object = json_loadb(helper->answer, helper->len, 0, NULL);
+	CLEANUP(backend_json_freep)
+	json_t *object = json_loadb(helper->answer, helper->len, 0, NULL);
 	struct helper_answer answer = { .result = -EACCES };
 	const char *said = text_of(object, "Error");
 	char error[ERROR_MAX] = "", source[SOURCE_MAX] = "";
@@ -181,12 +177,19 @@ static int on_exit_of_helper(sd_event_source *source, const siginfo_t *info, voi
 	struct helper *helper = userdata;
 	sd_event_source *child = TAKE_PTR(helper->child);
 
-	(void)source;
+	/* It could not end what it started. Its PID is not reaped yet, so the group is still its
+	 * own. */
+	if (info->si_code != CLD_EXITED)
+		(void)kill(-helper->pid, SIGKILL);
 	if (helper->done) {
 		(void)read_output(helper);
 		tell(helper, info);
 	}
-	sd_event_source_disable_unref(child); /* frees the helper once we are back */
+	/* Either frees the helper once we are back. */
+	if (child)
+		sd_event_source_disable_unref(child);
+	else
+		(void)sd_event_source_set_floating(source, false);
 	return 0;
 }
 

@@ -6,14 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/secret.h"
 #include "daemon/aws/identity_parts.h"
-
-static void wipe(char *text)
-{
-	if (text)
-		explicit_bzero(text, strlen(text));
-	free(text);
-}
 
 static struct identity *identity_free(struct identity *identity)
 {
@@ -21,9 +15,9 @@ static struct identity *identity_free(struct identity *identity)
 		return NULL;
 	free(identity->source);
 	free(identity->trouble);
-	wipe(identity->token);
-	wipe(identity->secret_key);
-	wipe(identity->access_key);
+	secret_free(identity->token);
+	secret_free(identity->secret_key);
+	secret_free(identity->access_key);
 	free(identity);
 	return NULL;
 }

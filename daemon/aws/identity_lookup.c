@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -27,6 +28,7 @@
 #define RETRY_MAX_USEC (60 * USEC_PER_SEC)
 #define EXPIRED_USEC   (5 * USEC_PER_MIN) /* to the next try after an answer that had expired */
 #define ACCURACY_USEC  (USEC_PER_SEC / 10)
+#define NOT_STARTED    "The look-up of AWS credentials cannot be started: %s"
 
 /* A question, who waits for its answer, and what was found. Lives as long as one of these two. */
 struct identity_refresh {
@@ -116,18 +118,21 @@ static int ask(struct identity_refresh *refresh)
 	return helper_start(&refresh->helper, &setup, on_answer, refresh);
 }
 
-static void retry_later(struct identity_refresh *refresh, const char *why);
+static void on_failure(struct identity_refresh *refresh, int result, const char *error);
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct identity_refresh *refresh = userdata;
+	char error[256];
 	int r;
 
 	(void)source;
 	(void)usec;
 	r = refresh->helper ? 0 : ask(refresh);
-	if (r < 0)
-		retry_later(refresh, strerror(-r));
+	if (r < 0) { /* with or without an identity: who held it may be gone by now */
+		(void)snprintf(error, sizeof(error), NOT_STARTED, strerror(-r));
+		on_failure(refresh, r, error);
+	}
 	return 0;
 }
 
@@ -162,7 +167,6 @@ static void plan(struct identity_refresh *refresh)
 	const uint64_t now = now_usec(refresh, CLOCK_REALTIME);
 	uint64_t life, early;
 
-	drop_timer(refresh);
 	if (!refresh->identity->can_refresh || expires == 0)
 		return;
 	if (expires <= now) {
@@ -394,9 +398,8 @@ static int wait_for(struct identity_lookup **ret, struct identity_refresh *refre
 
 	if (!lookup)
 		return -ENOMEM;
-	lookup->refresh = refresh;
-	lookup->done = done;
-	lookup->userdata = userdata;
+	*lookup =
+		(struct identity_lookup){ .refresh = refresh, .done = done, .userdata = userdata };
 	TAILQ_INSERT_TAIL(&refresh->lookups, lookup, link);
 	*ret = lookup;
 	return 0;
@@ -437,8 +440,7 @@ int identity_find(struct identity_lookup **ret_lookup, struct identity **ret_now
 	TAILQ_INSERT_TAIL(&identities->all, fresh, link);
 	r = ask(fresh);
 	if (r < 0)
-		return explain(ret_error, r, "The look-up of AWS credentials cannot be started: %s",
-			       strerror(-r));
+		return explain(ret_error, r, NOT_STARTED, strerror(-r));
 	r = wait_for(ret_lookup, fresh, done, userdata);
 	if (r == 0)
 		fresh = NULL;

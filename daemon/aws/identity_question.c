@@ -12,11 +12,6 @@
 #include "common/backend_parts.h"
 #include "common/cleanup.h"
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 /* Of a terminal or of terraform, and of no credentials: they differ from job to job. */
 static bool is_passing(const char *variable)
 {
@@ -55,7 +50,7 @@ static json_t *backend_of(const struct job *job, const struct config *config, bo
 {
 	const struct backend *backend = job->backend;
 	const char *own = is_daemon ? NULL : backend->credentials_json;
-	CLEANUP(json_freep) json_t *object = own ? json_loads(own, 0, NULL) : json_object();
+	CLEANUP(backend_json_freep) json_t *object = own ? json_loads(own, 0, NULL) : json_object();
 	int r;
 
 	if (!object)
@@ -102,7 +97,7 @@ int identity_question_make(struct identity_question *ret, const struct job *job,
 	char *const *env = is_daemon ? daemon_env : job->env;
 	const struct backend *backend = is_daemon ? NULL : job->backend;
 	const char *directory = is_daemon ? "/" : job->state_directory;
-	CLEANUP(json_freep)
+	CLEANUP(backend_json_freep)
 	json_t *object = json_pack("{s:o, s:s, s:o, s:o, s:s?, s:I}", "environment",
 				   environment_of(env, true), "directory", directory, "backend",
 				   backend_of(job, config, is_daemon), "proxy",

@@ -22,23 +22,11 @@
 /* --- keys --------------------------------------------------------------------------------------
  */
 
-void ask_secret_freep(char **p)
-{
-	if (*p)
-		explicit_bzero(*p, strlen(*p));
-	free(*p);
-}
-
-void ask_json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 void keys_clear(struct keys *keys)
 {
-	ask_secret_freep(&keys->access_key);
-	ask_secret_freep(&keys->secret_key);
-	ask_secret_freep(&keys->token);
+	secret_free(keys->access_key);
+	secret_free(keys->secret_key);
+	secret_free(keys->token);
 	free(keys->source);
 	*keys = (struct keys){ 0 };
 }

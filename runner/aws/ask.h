@@ -25,7 +25,9 @@
 
 #include "common/aws/proxy.h"
 #include "common/aws_profile.h"
+#include "common/backend_parts.h"
 #include "common/cleanup.h"
+#include "common/secret.h"
 
 #define ASK_QUESTION_MAX ((size_t)16 * 1024 * 1024) /* bytes; an environment may have that much */
 #define ASK_FILE_MAX     1048576                    /* bytes of a shared file, a token or a cache */
@@ -57,10 +59,6 @@ void keys_clear(struct keys *keys); /* wipes */
 
 /* Set *@keys, which is empty; any of the texts may be NULL. Return: 0 or -ENOMEM. */
 int keys_set(struct keys *keys, const char *access_key, const char *secret_key, const char *token);
-
-/* For CLEANUP: texts and trees that hold secrets are wiped before they are freed. */
-void ask_secret_freep(char **p);
-void ask_json_freep(json_t **p);
 
 /* Microseconds of the real, and of the monotonic clock. */
 uint64_t ask_now(void);

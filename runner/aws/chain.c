@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/aws_files.h"
 #include "common/parse.h"
 #include "common/text.h"
 #include "common/timestamp.h"
@@ -377,15 +378,6 @@ static int from_block_static(struct keys *keys, struct ask *ask)
 /* --- all ---------------------------------------------------------------------------------------
  */
 
-static const char *named_profile(const struct ask *ask)
-{
-	const char *name = ask_text(ask, "profile");
-
-	if (!name)
-		name = ask_env(ask, "AWS_PROFILE");
-	return name ? name : ask_env(ask, "AWS_DEFAULT_PROFILE");
-}
-
 static int from_sdk(struct keys *keys, struct ask *ask)
 {
 	const json_t *web = json_object_get(ask->backend, "assume_role_with_web_identity");
@@ -397,7 +389,7 @@ static int from_sdk(struct keys *keys, struct ask *ask)
 		return from_env(keys, ask);
 	if (!is_asked && ask_env(ask, "AWS_WEB_IDENTITY_TOKEN_FILE"))
 		return from_env_web_identity(keys, ask);
-	return from_first_profile(keys, ask, named_profile(ask));
+	return from_first_profile(keys, ask, aws_files_profile(ask->backend, ask->env));
 }
 
 /* One role after the other, each taken with the keys of the one before. */
@@ -430,7 +422,7 @@ int chain_find(struct keys *keys, struct ask *ask)
 	if (r < 0)
 		return r;
 	/* What it says of endpoints counts whatever the keys come from. */
-	ask->profile = named_profile(ask) ?: "default";
+	ask->profile = aws_files_profile(ask->backend, ask->env) ?: "default";
 	if (ask_text(ask, "access_key") || ask_text(ask, "secret_key") || ask_text(ask, "token"))
 		r = from_block_static(keys, ask);
 	else

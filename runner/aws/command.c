@@ -151,7 +151,7 @@ int command_find(struct keys *keys, struct ask *ask, const char *profile, const 
 	static const char *const names[4] = { "AccessKeyId", "SecretAccessKey", "SessionToken",
 					      "Expiration" };
 	CLEANUP(output_clear) struct output output = { .text = calloc(1, OUTPUT_MAX + 2) };
-	CLEANUP(ask_json_freep) json_t *object = NULL;
+	CLEANUP(backend_json_freep) json_t *object = NULL;
 	int r;
 
 	if (!output.text)

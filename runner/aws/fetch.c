@@ -56,7 +56,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *userdata)
 
 static int set_proxy(CURL *curl, struct ask *ask, const struct fetch *fetch)
 {
-	AUTO_FREE char *proxy = NULL;
+	CLEANUP(secret_freep) char *proxy = NULL; /* may hold a password */
 	AUTO_FREE char *error = NULL;
 	int r;
 

@@ -116,7 +116,7 @@ static int container_header(char **ret, struct ask *ask)
 {
 	const char *file = ask_env(ask, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
 	const char *token = ask_env(ask, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
-	CLEANUP(ask_secret_freep) char *text = NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	int r;
 
 	if (file) {
@@ -143,7 +143,7 @@ static int container_header(char **ret, struct ask *ask)
 
 static int take_container(struct keys *keys, struct ask *ask, const struct fetch_answer *answer)
 {
-	CLEANUP(ask_json_freep) json_t *object = json_loadb(answer->body, answer->len, 0, NULL);
+	CLEANUP(backend_json_freep) json_t *object = json_loadb(answer->body, answer->len, 0, NULL);
 	const char *message = json_string_value(json_object_get(object, "message"));
 	int r;
 
@@ -167,7 +167,7 @@ static int take_container(struct keys *keys, struct ask *ask, const struct fetch
 int container_find(struct keys *keys, struct ask *ask)
 {
 	CLEANUP(fetch_answer_clear) struct fetch_answer answer = { 0 };
-	CLEANUP(ask_secret_freep) char *authorization = NULL;
+	CLEANUP(secret_freep) char *authorization = NULL;
 	AUTO_FREE char *url = NULL;
 	const char *headers[] = { NULL, NULL };
 	struct fetch request = { .method = "GET", .headers = headers, .is_local = true };
@@ -200,7 +200,7 @@ struct imds {
 
 static void imds_clear(struct imds *imds)
 {
-	ask_secret_freep(&imds->token);
+	secret_freep(&imds->token);
 }
 
 static const char *setting(const struct ask *ask, const char *member, const char *env_name,
@@ -312,7 +312,7 @@ static int get_token(struct imds *imds)
 	if (answer.status != 200)
 		return on_no_token(imds, &answer);
 	answer.body[strcspn(answer.body, "\r\n")] = '\0';
-	ask_secret_freep(&imds->token);
+	secret_freep(&imds->token);
 	if (asprintf(&imds->token, "X-aws-ec2-metadata-token: %s", answer.body) < 0) {
 		imds->token = NULL;
 		return -ENOMEM;
@@ -367,7 +367,7 @@ static int get_role(struct imds *imds, char *ret_role)
 static int take_role(struct keys *keys, struct imds *imds, const struct fetch_answer *answer,
 		     const char *role)
 {
-	CLEANUP(ask_json_freep) json_t *object = json_loadb(answer->body, answer->len, 0, NULL);
+	CLEANUP(backend_json_freep) json_t *object = json_loadb(answer->body, answer->len, 0, NULL);
 	const char *code = json_string_value(json_object_get(object, "Code"));
 	int r;
 

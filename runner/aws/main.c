@@ -24,7 +24,7 @@
 
 #define GIVE_UP_SECONDS 85 /* whatever hangs: later than any limit of ours, sooner than tfqd's */
 
-/* All of the input. *@ret_size is the room that was taken, to be wiped. */
+/* All of the input, to be wiped and freed: *@ret_len bytes. */
 static int read_question(char **ret, size_t *ret_len)
 {
 	size_t size = 65536, used = 0;
@@ -52,6 +52,8 @@ static int read_question(char **ret, size_t *ret_len)
 			size *= 2;
 		}
 	}
+	if (text)
+		explicit_bzero(text, used);
 	free(text);
 	return -EIO;
 }
@@ -73,7 +75,7 @@ static json_t *answer_of(const struct keys *keys)
 
 static int print(json_t *answer)
 {
-	CLEANUP(ask_secret_freep) char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	CLEANUP(secret_freep) char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	size_t done = 0, len;
 
 	if (!text)
@@ -91,7 +93,7 @@ static int print(json_t *answer)
 
 static int fail(int error, const char *sentence)
 {
-	CLEANUP(ask_json_freep)
+	CLEANUP(backend_json_freep)
 	json_t *answer = json_pack("{s:s, s:b}", "Error", sentence ? sentence : strerror(-error),
 				   "Unsupported", error == -EOPNOTSUPP);
 
@@ -103,7 +105,7 @@ static int answer(const char *text, size_t len, bool *ret_has_strays)
 {
 	CLEANUP(ask_freep) struct ask *ask = NULL;
 	CLEANUP(keys_clear) struct keys keys = { 0 };
-	CLEANUP(ask_json_freep) json_t *object = NULL;
+	CLEANUP(backend_json_freep) json_t *object = NULL;
 	int r;
 
 	r = ask_new(&ask, text, len);

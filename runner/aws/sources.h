@@ -43,7 +43,7 @@ int container_find(struct keys *keys, struct ask *ask);
 int instance_find(struct keys *keys, struct ask *ask, const char *tried);
 
 /*
- * The keys in a JSON answer @text: members @names[0..3] for access key, secret, token and
+ * The keys in @object, a JSON answer: members @names[0..3] for access key, secret, token and
  * expiration (text as RFC 3339; NULL: has none). Return: 0, -EBADMSG, -ENOMEM; sets no sentence.
  */
 int keys_from_json(struct keys *keys, const json_t *object, const char *const names[4]);

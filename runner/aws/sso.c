@@ -106,7 +106,7 @@ static int log_in(struct ask *ask, const struct sso *sso, const char *why)
 
 static int read_cache(struct sso *sso, struct ask *ask)
 {
-	CLEANUP(ask_secret_freep) char *text = NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	int r;
 
 	r = ask_read_file(&text, sso->cache);
@@ -171,7 +171,7 @@ static int make_url(char **ret, struct ask *ask, const struct sso *sso, const ch
 /* Beside the file, then in its place: a reader sees the old one or the new one. */
 static int write_cache(const struct sso *sso)
 {
-	CLEANUP(ask_secret_freep) char *text = json_dumps(sso->token, JSON_COMPACT);
+	CLEANUP(secret_freep) char *text = json_dumps(sso->token, JSON_COMPACT);
 	AUTO_FREE char *beside = NULL;
 	size_t len, written = 0;
 	int fd, r = 0;
@@ -216,7 +216,7 @@ static int put_text(json_t *object, const char *name, const char *value)
 /* What the answer says goes into the token; what we do not know of stays. */
 static int take_token(struct sso *sso, const char *body, size_t len)
 {
-	CLEANUP(ask_json_freep) json_t *answer = json_loadb(body, len, 0, NULL);
+	CLEANUP(backend_json_freep) json_t *answer = json_loadb(body, len, 0, NULL);
 	const char *access = json_string_value(json_object_get(answer, "accessToken"));
 	const char *refresh = json_string_value(json_object_get(answer, "refreshToken"));
 	const json_int_t seconds = json_integer_value(json_object_get(answer, "expiresIn"));
@@ -236,7 +236,7 @@ static int take_token(struct sso *sso, const char *body, size_t len)
 
 static char *renewal_body(const struct sso *sso)
 {
-	CLEANUP(ask_json_freep)
+	CLEANUP(backend_json_freep)
 	json_t *body = json_pack("{s:s, s:s, s:s, s:s}", "clientId", token_text(sso, "clientId"),
 				 "clientSecret", token_text(sso, "clientSecret"), "grantType",
 				 "refresh_token", "refreshToken", token_text(sso, "refreshToken"));
@@ -248,7 +248,7 @@ static int renew_token(struct sso *sso, struct ask *ask)
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
 	CLEANUP(fetch_answer_clear) struct fetch_answer answer = { 0 };
-	CLEANUP(ask_secret_freep) char *body = renewal_body(sso);
+	CLEANUP(secret_freep) char *body = renewal_body(sso);
 	AUTO_FREE char *url = NULL;
 	struct fetch request = { .method = "POST", .headers = headers, .body = body };
 	int r;
@@ -300,7 +300,7 @@ static int take_keys(struct keys *keys, struct ask *ask, const char *body, size_
 {
 	static const char *const names[4] = { "accessKeyId", "secretAccessKey", "sessionToken",
 					      NULL };
-	CLEANUP(ask_json_freep) json_t *answer = json_loadb(body, len, 0, NULL);
+	CLEANUP(backend_json_freep) json_t *answer = json_loadb(body, len, 0, NULL);
 	const json_t *role = json_object_get(answer, "roleCredentials");
 	const json_int_t msec = json_integer_value(json_object_get(role, "expiration"));
 	int r;
@@ -319,7 +319,7 @@ static int take_keys(struct keys *keys, struct ask *ask, const char *body, size_
 static int ask_portal(struct keys *keys, struct ask *ask, const struct sso *sso)
 {
 	CLEANUP(fetch_answer_clear) struct fetch_answer answer = { 0 };
-	CLEANUP(ask_secret_freep) char *bearer = NULL;
+	CLEANUP(secret_freep) char *bearer = NULL;
 	AUTO_FREE char *account = NULL, *role = NULL;
 	AUTO_FREE char *path = NULL, *url = NULL;
 	const char *headers[] = { NULL, NULL };

@@ -55,27 +55,34 @@ static void part_freep(char **p)
 /* --- the form ----------------------------------------------------------------------------------
  */
 
-static void put(FILE *out, const char *name, const char *value)
+struct form {
+	FILE *out;
+	bool is_cut; /* something of it is missing, for want of memory: it must not be sent */
+};
+
+static void put(struct form *form, const char *name, const char *value)
 {
-	CLEANUP(ask_secret_freep) char *coded = NULL;
+	CLEANUP(secret_freep) char *coded = NULL;
 
 	if (!value)
 		return;
-	if (sigv4_encode(&coded, value, false) == 0)
-		(void)fprintf(out, "&%s=%s", name, coded);
+	if (sigv4_encode(&coded, value, false) < 0)
+		form->is_cut = true;
+	else
+		(void)fprintf(form->out, "&%s=%s", name, coded);
 }
 
-static void put_list(FILE *out, const json_t *list, const char *name, const char *member)
+static void put_list(struct form *form, const json_t *list, const char *name, const char *member)
 {
 	char full[64];
 
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		(void)snprintf(full, sizeof(full), "%s.member.%zu%s", name, i + 1, member);
-		put(out, full, json_string_value(json_array_get(list, i)));
+		put(form, full, json_string_value(json_array_get(list, i)));
 	}
 }
 
-static void put_tags(FILE *out, json_t *tags)
+static void put_tags(struct form *form, json_t *tags)
 {
 	const char *tag;
 	json_t *value;
@@ -86,14 +93,14 @@ static void put_tags(FILE *out, json_t *tags)
 	{
 		i++;
 		(void)snprintf(member, sizeof(member), "Tags.member.%zu.Key", i);
-		put(out, member, tag);
+		put(form, member, tag);
 		(void)snprintf(member, sizeof(member), "Tags.member.%zu.Value", i);
-		put(out, member, json_string_value(value));
+		put(form, member, json_string_value(value));
 	}
 }
 
 /* Session names are [\w+=,.@-]{2,64}. */
-static void put_session(FILE *out, const struct ask *ask, const char *name)
+static void put_session(struct form *form, const struct ask *ask, const char *name)
 {
 	char clean[65];
 	size_t len;
@@ -108,34 +115,34 @@ static void put_session(FILE *out, const struct ask *ask, const char *name)
 		clean[len] = '-';
 		clean[len + 1] = '\0';
 	}
-	put(out, "RoleSessionName", clean);
+	put(form, "RoleSessionName", clean);
 }
 
 /* The body of a call. Return: 0 or -ENOMEM. */
 static int make_form(char **ret, const struct ask *ask, const char *action,
 		     const struct sts_role *role, const char *token)
 {
-	CLEANUP(ask_secret_freep) char *text = NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	char duration[24];
 	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	struct form form = { .out = open_memstream(&text, &size) };
 
-	if (!out)
+	if (!form.out)
 		return -ENOMEM;
-	(void)fprintf(out, "Action=%s&Version=" API_VERSION, action);
-	put(out, "RoleArn", role->arn);
-	put_session(out, ask, role->session_name);
+	(void)fprintf(form.out, "Action=%s&Version=" API_VERSION, action);
+	put(&form, "RoleArn", role->arn);
+	put_session(&form, ask, role->session_name);
 	(void)snprintf(duration, sizeof(duration), "%" PRIu64,
 		       role->duration_seconds ? role->duration_seconds : DURATION_SECONDS);
-	put(out, "DurationSeconds", duration);
-	put(out, "Policy", role->policy);
-	put_list(out, role->policy_arns, "PolicyArns", ".arn");
-	put(out, "WebIdentityToken", token);
-	put(out, "ExternalId", role->external_id);
-	put(out, "SourceIdentity", role->source_identity);
-	put_tags(out, role->tags);
-	put_list(out, role->transitive_tag_keys, "TransitiveTagKeys", "");
-	if (fclose(out) != 0)
+	put(&form, "DurationSeconds", duration);
+	put(&form, "Policy", role->policy);
+	put_list(&form, role->policy_arns, "PolicyArns", ".arn");
+	put(&form, "WebIdentityToken", token);
+	put(&form, "ExternalId", role->external_id);
+	put(&form, "SourceIdentity", role->source_identity);
+	put_tags(&form, role->tags);
+	put_list(&form, role->transitive_tag_keys, "TransitiveTagKeys", "");
+	if (fclose(form.out) != 0 || form.is_cut)
 		return -ENOMEM;
 	*ret = TAKE_PTR(text);
 	return 0;
@@ -273,9 +280,9 @@ static char *header(const char *name, const char *value)
 
 static int send_call(struct fetch_answer *answer, struct ask *ask, struct call *call)
 {
-	CLEANUP(ask_secret_freep) char *authorization = NULL;
-	CLEANUP(ask_secret_freep) char *signature = NULL;
-	CLEANUP(ask_secret_freep) char *token = NULL;
+	CLEANUP(secret_freep) char *authorization = NULL;
+	CLEANUP(secret_freep) char *signature = NULL;
+	CLEANUP(secret_freep) char *token = NULL;
 	AUTO_FREE char *host = header("Host", call->host);
 	static const char type[] = "Content-Type: " CONTENT_TYPE;
 	char date[SIGV4_DATE_LEN], date_header[64];
@@ -380,7 +387,7 @@ int sts_assume(struct keys *keys, struct ask *ask, const struct sts_role *role,
 	       const struct keys *with)
 {
 	CLEANUP(call_clear) struct call call = { .action = "AssumeRole", .sign_with = with };
-	CLEANUP(ask_secret_freep) char *form = NULL;
+	CLEANUP(secret_freep) char *form = NULL;
 	char code[AWS_ERROR_TEXT_MAX];
 	int r;
 
@@ -410,7 +417,7 @@ int sts_assume(struct keys *keys, struct ask *ask, const struct sts_role *role,
 static int read_token(char **ret, struct ask *ask, const char *file)
 {
 	AUTO_FREE char *path = NULL;
-	CLEANUP(ask_secret_freep) char *text = NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	int r;
 
 	r = aws_files_expand(&path, ask->env, file);
@@ -439,7 +446,7 @@ static int web_identity_once(struct keys *keys, struct ask *ask, const struct st
 			     const char *token, char *ret_code)
 {
 	CLEANUP(call_clear) struct call call = { .action = "AssumeRoleWithWebIdentity" };
-	CLEANUP(ask_secret_freep) char *form = NULL;
+	CLEANUP(secret_freep) char *form = NULL;
 	int r;
 
 	r = find_place(&call, ask);
@@ -470,7 +477,7 @@ int sts_web_identity(struct keys *keys, struct ask *ask, const struct sts_role *
 				"web_identity_token_file, or AWS_WEB_IDENTITY_TOKEN_FILE.");
 	}
 	for (int i = 1; i <= WEB_TRIES; i++) {
-		CLEANUP(ask_secret_freep) char *read = NULL;
+		CLEANUP(secret_freep) char *read = NULL;
 
 		r = token ? 0 : read_token(&read, ask, token_file);
 		if (r < 0)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/secret.h"
+
 #define DEPTH_MAX        8
 #define CREDENTIALS      3 /* the depth of <Credentials> */
 #define VALUE_MAX        16384U
@@ -146,20 +148,13 @@ int sts_answer_parse(struct sts_answer **ret, const char *action, const void *bo
 	return take(ret, reader);
 }
 
-static void wipe(char *text)
-{
-	if (text)
-		explicit_bzero(text, strlen(text));
-	free(text);
-}
-
 struct sts_answer *sts_answer_free(struct sts_answer *answer)
 {
 	if (!answer)
 		return NULL;
-	wipe(answer->access_key);
-	wipe(answer->secret_key);
-	wipe(answer->token);
+	secret_free(answer->access_key);
+	secret_free(answer->secret_key);
+	secret_free(answer->token);
 	free(answer->expiration);
 	free(answer);
 	return NULL;

@@ -362,6 +362,15 @@ def as_the_user():
 
 # --- shared -----------------------------------------------------------------------------
 
+def stand_ready(world):
+    """Two runners, each with its child, are all that tfqd has: a helper is there until its answer has been taken."""
+    try:
+        children = children_of(world.daemon.process.pid)
+        return len(children) == 2 and all(children_of(child) for child in children)
+    except OSError:  # one of them has just ended
+        return False
+
+
 def hand_over(first, second):
     """Jobs of two profiles in one directory; the hand-over's write is slow. Return: did the second start beside it?"""
     with Cloud(QUICK.replace("renew = 1s", "renew = 10s")) as world:  # no renewal under way when it happens
@@ -372,8 +381,7 @@ def hand_over(first, second):
         programs.append(work.spawn("--label", "second", "apply", env={**env, "AWS_PROFILE": second}))
         world.wait_job("second", "queued")
         calls = len({first, second})
-        wait_for(lambda: len(world.sources.ops()) >= calls, "the look-up")
-        time.sleep(0.5)  # for its answer, of which nobody tells
+        wait_for(lambda: stand_ready(world), "the second's credentials and its runner")
         world.server.set_faults([{"do": "delay", "ms": 800, "method": "PUT", "header": "if-match",
                                   "suffix": ".tflock", "count": None}])
         work.write("end", "")

@@ -55,8 +55,7 @@ class Proxy:
                     return
                 head += data
             method, target = head.decode("latin-1").split(" ")[:2]
-            if self.login and f"basic {base64.b64encode(self.login.encode()).decode()}".lower() not in \
-                    head.decode("latin-1").lower():
+            if self.login and b"Basic " + base64.b64encode(self.login.encode()) + b"\r\n" not in head:
                 client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
                 return
             self.asked.append((method, target))

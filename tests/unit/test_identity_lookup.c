@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The helper is a shell script here: what it answers is its caller's, what it was asked is kept. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <systemd/sd-event.h>
 #include <time.h>
 #include <unistd.h>
@@ -416,6 +418,46 @@ START_TEST(cancelled_look_up_ends_the_helper_and_its_children)
 }
 END_TEST
 
+static bool has_child(void)
+{
+	siginfo_t info;
+
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+START_TEST(cancelled_helpers_leave_no_memory_behind)
+{
+	size_t before = 0;
+
+	write_script("sleep 300");
+	for (int i = 0; i < 4; i++) {
+		struct identity_lookup *lookup = NULL;
+		struct told told;
+
+		if (i == 1) /* the first run makes what is kept for all */
+			before = mallinfo2().uordblks;
+		ck_assert_int_eq(find(&told, &lookup), 0);
+		ck_assert_ptr_null(identity_lookup_cancel(lookup));
+		RUN_UNTIL(!has_child());
+	}
+	ck_assert_uint_lt(mallinfo2().uordblks, before + 65536); /* one helper's is more */
+}
+END_TEST
+
+START_TEST(helper_that_is_killed_takes_its_children_along)
+{
+	struct told told;
+	pid_t pid;
+
+	write_script("sleep 300 & echo $! >child.new; mv child.new child; kill -ALRM $$");
+	told = find_and_wait();
+	ck_assert_int_ne(told.result, 0);
+	pid = read_pid();
+	ck_assert_int_gt(pid, 0);
+	RUN_UNTIL(!is_alive(pid));
+}
+END_TEST
+
 /* --- renewal -----------------------------------------------------------------------------------
  */
 
@@ -503,6 +545,24 @@ START_TEST(dead_identity_that_cannot_be_renewed_is_no_answer)
 }
 END_TEST
 
+START_TEST(helper_that_cannot_be_started_again_is_told_whoever_is_left)
+{
+	struct identity_lookup *lookup = NULL;
+	struct told told, later;
+
+	write_script("if [ $n = 1 ]; then " UNTIL(3600) "; else exit 1; fi");
+	told = find_and_wait();
+	identity_renew(told.identity);
+	RUN_UNTIL(told.identity->trouble);
+	ck_assert_int_eq(unlink(runner), 0);
+	ck_assert_int_eq(find(&later, &lookup), 0);
+	identity_unref(told.identity);
+	RUN_UNTIL(later.count == 1);
+	ck_assert_int_eq(later.result, -ENOENT);
+	ck_assert_ptr_nonnull(strstr(later.error, "cannot be started: No such file"));
+}
+END_TEST
+
 START_TEST(identity_outlives_those_who_found_it)
 {
 	struct told told;
@@ -530,10 +590,13 @@ static void add_tests(TCase *tcase)
 			    (int)(sizeof(failures) / sizeof(failures[0])));
 	tcase_add_test(tcase, helper_that_is_not_there_is_said);
 	tcase_add_test(tcase, cancelled_look_up_ends_the_helper_and_its_children);
+	tcase_add_test(tcase, cancelled_helpers_leave_no_memory_behind);
+	tcase_add_test(tcase, helper_that_is_killed_takes_its_children_along);
 	tcase_add_test(tcase, keys_are_renewed_in_place_before_they_expire);
 	tcase_add_test(tcase, failed_renewal_keeps_the_old_keys_and_is_tried_again);
 	tcase_add_test(tcase, failed_renewals_wait_longer_but_not_for_who_comes_anew);
 	tcase_add_test(tcase, dead_identity_that_cannot_be_renewed_is_no_answer);
+	tcase_add_test(tcase, helper_that_cannot_be_started_again_is_told_whoever_is_left);
 	tcase_add_test(tcase, identity_outlives_those_who_found_it);
 }
 
