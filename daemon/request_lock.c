@@ -11,8 +11,8 @@
 static void on_answer(json_t *answer, const char *error, void *userdata)
 {
 	struct peer *peer = userdata;
+	CLEANUP(inquiry_freep) struct inquiry *inquiry = TAKE_PTR(peer->inquiry); /* has @error */
 
-	peer->inquiry = inquiry_free(peer->inquiry);
 	if (answer)
 		(void)peer_send(peer, varlink_reply(answer, false), NULL, 0);
 	else
