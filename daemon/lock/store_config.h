@@ -19,6 +19,6 @@ struct lock_store_config {
 	const char *ca_bundle;     /* of [aws] ca_bundle, where none is named */
 	struct identity *identity; /* a reference is taken */
 	struct proxy_settings proxy; /* whose texts are copied */
-	struct lock_probes *probes; /* borrowed for the store's life; NULL: nothing is remembered */
+	struct lock_probes *probes;  /* borrowed for the store's life; NULL: it is never probed */
 	uint64_t connect_timeout_usec, request_timeout_usec;
 };
