@@ -85,7 +85,6 @@ static void tell(struct lock_probe *probe, bool is_good, const struct probe_trai
 {
 	const lock_probe_done_fn done = probe->done;
 	void *const userdata = probe->userdata;
-
 	struct lock_probes *probes = probe->entry->probes;
 
 	unlink_probe(probe);
