@@ -36,8 +36,6 @@ struct lock {
 	uint64_t leave_free_usec;  /* to be kept away from once it is released */
 };
 
-uint64_t lock_now(void); /* CLOCK_BOOTTIME, microseconds */
-
 /* lock.c: @side has had @events; may free the lock. */
 void lock_on_side(struct lock_side *side, unsigned events);
 
