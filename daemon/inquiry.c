@@ -12,7 +12,7 @@ struct inquiry {
 	struct job *job;
 	struct preflight *preflight;
 	struct lock_claim claim; /* for its stores alone */
-	sd_event_source *begin;
+	sd_event_source *begin;  /* NULL: the preflight is under way, and calls */
 	inquiry_done_fn done;
 	void *userdata;
 	json_t *locks;
@@ -101,7 +101,7 @@ static int on_begin(sd_event_source *source, void *userdata)
 	(void)source;
 	if (inquiry->job->why_child)
 		finish(inquiry, inquiry->job->why_child);
-	else if (preflight_state(inquiry->preflight) != PREFLIGHT_UNDER_WAY)
+	else
 		on_preflight(inquiry->preflight, inquiry);
 	return 0;
 }
@@ -110,7 +110,7 @@ int inquiry_new(struct inquiry **ret, struct scheduler *scheduler, struct job *j
 		inquiry_done_fn done, void *userdata)
 {
 	CLEANUP(inquiry_freep) struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
-	int r;
+	int r = 0;
 
 	if (!inquiry) {
 		job_free(job);
@@ -121,11 +121,14 @@ int inquiry_new(struct inquiry **ret, struct scheduler *scheduler, struct job *j
 	inquiry->done = done;
 	inquiry->userdata = userdata;
 	inquiry->locks = json_array();
-	r = sd_event_add_defer(scheduler_setup_of(scheduler)->event, &inquiry->begin, on_begin,
-			       inquiry);
-	if (r >= 0 && !job->why_child)
+	if (!job->why_child)
 		r = preflight_new(&inquiry->preflight, scheduler_setup_of(scheduler), job, 0,
 				  on_preflight, inquiry);
+	/* What is under way calls us: begun by both, it would give its stores away twice. */
+	if (r >= 0 &&
+	    (job->why_child || preflight_state(inquiry->preflight) != PREFLIGHT_UNDER_WAY))
+		r = sd_event_add_defer(scheduler_setup_of(scheduler)->event, &inquiry->begin,
+				       on_begin, inquiry);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(inquiry);

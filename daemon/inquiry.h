@@ -12,12 +12,15 @@
 
 struct inquiry;
 
-/* The answer, stolen by the callee; or NULL and why. From the loop; may free the inquiry. */
+/*
+ * The answer, stolen by the callee; or NULL and why, which is valid as long as the inquiry. From
+ * the loop; may free the inquiry.
+ */
 typedef void (*inquiry_done_fn)(json_t *answer, const char *error, void *userdata);
 
 /*
  * Ask for the state of @job, which is taken, also on failure: a job made by submit_parse_state().
- * Return: 0, and @done is called once, later or from within; or -ENOMEM.
+ * Return: 0, and @done is called once, later; -ENOMEM or another negative errno.
  */
 int inquiry_new(struct inquiry **ret, struct scheduler *scheduler, struct job *job,
 		inquiry_done_fn done, void *userdata);

@@ -114,31 +114,35 @@ static void leave_to_child(struct lane *lane, struct job *job)
 	lane_try_go(lane, job);
 }
 
-/* Does one lock guard both? Jobs on one state may name another table, or none. */
-static bool has_same_lock(const struct backend *a, const struct backend *b)
+/* Which stores its lock is in: jobs on one state may name another table, or none. Return: the
+ * caller's to free, or NULL when out of memory. */
+static char *make_lock_key(const struct job *job)
 {
-	const char *empty = "";
+	const struct backend *backend = job->backend;
+	char *key = NULL;
 
-	return a->use_lockfile == b->use_lockfile &&
-	       strcmp(a->dynamodb_table ? a->dynamodb_table : empty,
-		      b->dynamodb_table ? b->dynamodb_table : empty) == 0 &&
-	       strcmp(a->endpoint_dynamodb ? a->endpoint_dynamodb : empty,
-		      b->endpoint_dynamodb ? b->endpoint_dynamodb : empty) == 0;
+	if (asprintf(&key, "%d %s %s", backend->use_lockfile,
+		     backend->dynamodb_table ? backend->dynamodb_table : "",
+		     backend->endpoint_dynamodb ? backend->endpoint_dynamodb : "") < 0)
+		return NULL;
+	return key;
+}
+
+/* Is the lock that was wanted last @job's, too? */
+static bool has_same_lock(const struct lane *lane, const struct job *job)
+{
+	AUTO_FREE char *key = make_lock_key(job);
+
+	return key && lane->lock_key && strcmp(lane->lock_key, key) == 0;
 }
 
 static int remember_lock(struct lane *lane, const struct job *job)
 {
-	AUTO_FREE char *key = NULL;
-	const struct backend *backend = job->backend;
+	AUTO_FREE char *key = make_lock_key(job);
 
-	if (asprintf(&key, "%d %s %s", backend->use_lockfile,
-		     backend->dynamodb_table ? backend->dynamodb_table : "",
-		     backend->endpoint_dynamodb ? backend->endpoint_dynamodb : "") < 0) {
-		key = NULL;
+	if (!key)
 		return -ENOMEM;
-	}
-	if (lane->lock && !lock_is_idle(lane->lock) && lane->lock_key &&
-	    strcmp(lane->lock_key, key) != 0)
+	if (lane->lock && !lock_is_idle(lane->lock) && !has_same_lock(lane, job))
 		return -EBUSY;
 	free(lane->lock_key);
 	lane->lock_key = TAKE_PTR(key);
@@ -305,8 +309,8 @@ static bool can_hand_over(const struct lane *lane, const struct job *job, const 
 {
 	return next && !lane->scheduler->is_stopping && !lane->line->hold_reason &&
 	       !lane->must_release && job_is_locked_by_us(job) && job_is_locked_by_us(next) &&
-	       has_same_lock(job->backend, next->backend) && lane->lock &&
-	       lock_deadline(lane->lock) > 0 && queue_pick(lane->scheduler->queue) == next;
+	       has_same_lock(lane, next) && lane->lock && lock_deadline(lane->lock) > 0 &&
+	       queue_pick(lane->scheduler->queue) == next;
 }
 
 static void release(struct lane *lane, bool leave_free)

@@ -12,6 +12,8 @@
 #include "common/varlink.h"
 #include "daemon/job.h"
 
+struct inquiry;
+
 struct peer {
 	struct varlink *varlink;
 	struct job_owner owner;  /* from SO_PEERCRED and SO_PEERGROUPS at connect */
@@ -27,8 +29,6 @@ struct peer {
 	sd_event_source *io, *closer;
 	const struct peer_callbacks *callbacks;
 };
-
-struct inquiry;
 
 struct peer_callbacks {
 	/* A whole message; borrowed. May call peer_close(). */

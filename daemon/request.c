@@ -77,7 +77,7 @@ void request_drop_peer(const struct request_context *context, struct peer *peer)
 /* --- methods -----------------------------------------------------------------------------------
  */
 
-static void refuse_submit(const struct call *call, int r, const char *error)
+void request_refuse_submit(const struct call *call, int r, const char *error)
 {
 	const char *name = WIRE_E_INTERNAL;
 
@@ -130,7 +130,7 @@ static void do_submit(const struct call *call)
 	if (r >= 0)
 		r = scheduler_submit(call->context->scheduler, made);
 	if (r < 0) {
-		refuse_submit(call, r, error);
+		request_refuse_submit(call, r, error);
 		return;
 	}
 	job = TAKE_PTR(made);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The methods about locks that somebody else holds: Who, Unlock. */
 #include <errno.h>
-#include <string.h>
 
 #include "common/wire.h"
 #include "daemon/inquiry.h"
@@ -11,8 +10,8 @@
 static void on_answer(json_t *answer, const char *error, void *userdata)
 {
 	struct peer *peer = userdata;
+	CLEANUP(inquiry_freep) struct inquiry *inquiry = TAKE_PTR(peer->inquiry); /* has @error */
 
-	peer->inquiry = inquiry_free(peer->inquiry);
 	if (answer)
 		(void)peer_send(peer, varlink_reply(answer, false), NULL, 0);
 	else
@@ -30,13 +29,8 @@ static void ask_stores(const struct call *call)
 	if (r >= 0)
 		r = inquiry_new(&call->peer->inquiry, call->context->scheduler, job, on_answer,
 				call->peer);
-	if (r < 0) {
-		peer_send_error(call->peer,
-				r == -ENXIO     ? WIRE_E_BAD_STATE
-				: r == -EBADMSG ? WIRE_E_BAD_REQUEST
-						: WIRE_E_INTERNAL,
-				"%s", error ? error : strerror(-r));
-	}
+	if (r < 0)
+		request_refuse_submit(call, r, error);
 }
 
 void request_who(const struct call *call)

@@ -14,6 +14,10 @@ struct call {
 	bool more; /* the caller wants to hear of every change */
 };
 
+/* request.c: answer what submit.c or the scheduler refused with @r; @error: their sentence, or
+ * NULL. */
+void request_refuse_submit(const struct call *call, int r, const char *error);
+
 /* request_lock.c */
 void request_who(const struct call *call);
 void request_unlock(const struct call *call);

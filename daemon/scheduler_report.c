@@ -107,13 +107,13 @@ void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
 		event = JOB_EV_EXIT_OK;
 	else if (job->is_cancelled && job->status == JOB_STOPPING)
 		event = JOB_EV_EXIT_STOPPED;
-	/* Where terraform has the lock, the hold is nobody's to give: anybody can lay a file there.
-	 */
 	if (job->is_lock_lost) { /* whatever terraform says: somebody may have written beside it */
 		event = JOB_EV_EXIT_BAD;
 		if (job->exit_code == 0)
 			job->exit_code = -1;
 	}
+	/* Where terraform has the lock, the hold is nobody's to give: anybody can lay a file there.
+	 */
 	if (report->has_errored_state && job_is_locked_by_us(job))
 		hold_for_errored_state(job);
 	if (job_is_locked_by_us(job) && (report->exit_signal || job->interrupts > 1))

@@ -67,14 +67,9 @@ bool lease_break(struct lease *lease)
 	if (lease->state != LEASE_FOREIGN || lease->foreign_etag[0] == '\0')
 		return false;
 	memcpy(lease->break_etag, lease->foreign_etag, sizeof(lease->break_etag));
-	lease_poke(lease);
+	if (lease->failures == 0)
+		lease->not_before_usec = 0; /* no poll is waited for */
 	return true;
-}
-
-void lease_poke(struct lease *lease)
-{
-	if (lease->state == LEASE_FOREIGN && lease->failures == 0)
-		lease->not_before_usec = 0;
 }
 
 void lease_set_takeover(struct lease *lease, bool is_allowed)

@@ -79,7 +79,8 @@ struct lease_request {
 	bool is_handover;   /* SWAP: to another job */
 	bool is_takeover;   /* SWAP: of another's lease that has run out */
 	bool etag_unquoted; /* the store refused its own ETag in quotes: try without */
-	uint64_t wake_usec; /* NONE: ask again then; UINT64_MAX: only after a call */
+	uint64_t wake_usec; /* NONE: ask again then; UINT64_MAX, as with all others: only after a
+			       call */
 };
 
 enum lease_result {
@@ -204,7 +205,7 @@ void lease_next(struct lease *lease, uint64_t now, const char nonce[static LEASE
 
 /*
  * Has time alone changed anything? To be called before lease_next(), and when
- * lease_wake() is over. Return: a set of enum lease_event.
+ * lease_request.wake_usec is over. Return: a set of enum lease_event.
  */
 unsigned lease_tick(struct lease *lease, uint64_t now);
 
@@ -226,9 +227,6 @@ void lease_set_takeover(struct lease *lease, bool is_allowed);
  * up by lease_want(). Return: false if none was seen.
  */
 bool lease_break(struct lease *lease);
-
-/* Look at a foreign lock again now: somebody says that it has changed. */
-void lease_poke(struct lease *lease);
 
 /* What came back for the request under way. Return: a set of enum lease_event. */
 unsigned lease_answer(struct lease *lease, uint64_t now, const struct lease_answer *answer);

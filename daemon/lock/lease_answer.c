@@ -9,8 +9,6 @@
 #define THROTTLE_BASE_USEC UINT64_C(1000000)
 #define THROTTLE_MAX_USEC  UINT64_C(20000000)
 
-#define UNREADABLE_MAX     3 /* looks in a row until what is no lock counts as what is there */
-
 /* --- what an answer means ------------------------------------------------------------- */
 
 static unsigned failed(struct lease *lease, uint64_t now, bool is_throttle)

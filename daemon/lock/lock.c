@@ -76,15 +76,13 @@ static unsigned sum_up(struct lock *lock, unsigned side_events)
 {
 	const unsigned mine = LEASE_EV_HELD | LEASE_EV_RENEWED | LEASE_EV_RELEASED;
 	const bool is_held = lock->wanted != 0 && lock_is_held_by(lock, lock->wanted);
-	const uint64_t deadline = lock_deadline(lock);
 	unsigned events = side_events & ~mine;
 
 	if (is_held && !lock->was_held)
 		events |= LEASE_EV_HELD;
 	lock->was_held = is_held;
-	if (deadline > lock->told_deadline_usec)
+	if (side_events & LEASE_EV_RENEWED && lock_deadline(lock) > 0)
 		events |= LEASE_EV_RENEWED;
-	lock->told_deadline_usec = deadline;
 	if (side_events & LEASE_EV_RELEASED &&
 	    (side_events & LEASE_EV_LOST || (lock->wanted == 0 && lock_is_idle(lock))))
 		events |= LEASE_EV_RELEASED;
@@ -179,8 +177,8 @@ bool lock_is_in_doubt(const struct lock *lock)
 		const struct lease *lease = &lock->sides[i].lease;
 
 		if (lock->sides[i].is_used &&
-		    (lease->state != LEASE_HELD || lease->must_settle || lease->gone ||
-		     lease->removing || lease->is_expired || lease->failures > 0))
+		    (!lease_is_held_by(lease, lease->owner) || lease->must_settle || lease->gone ||
+		     lease->failures > 0))
 			return true;
 	}
 	return false;

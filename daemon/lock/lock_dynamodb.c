@@ -425,12 +425,12 @@ static int connect_to(struct lock_dynamodb *dynamodb, struct http *http,
 		      const struct backend *backend, const struct lock_store_config *config,
 		      char **ret_error)
 {
-	const char *region = backend->region ? backend->region : config->region;
+	struct aws_client_setup setup = lock_store_client(http, backend, config);
 	const struct endpoint_service where = {
 		.name = "dynamodb",
 		.url = backend->endpoint_dynamodb ? backend->endpoint_dynamodb
 						  : config->endpoint_dynamodb,
-		.region = region,
+		.region = setup.region,
 		.use_fips = backend->use_fips,
 		.use_dualstack = backend->use_dualstack,
 	};
@@ -439,23 +439,11 @@ static int connect_to(struct lock_dynamodb *dynamodb, struct http *http,
 	r = endpoint_resolve_service(&dynamodb->at, &where, ret_error);
 	if (r < 0)
 		return r;
-	r = text_replace(&dynamodb->region, region);
+	r = text_replace(&dynamodb->region, setup.region);
 	if (r < 0)
 		return r;
-	return aws_client_new(&dynamodb->client,
-			      &(struct aws_client_setup){
-				      .http = http,
-				      .service = "dynamodb",
-				      .region = region,
-				      .identity = config->identity,
-				      .ca_pem = config->ca_pem,
-				      .ca_bundle = config->ca_bundle,
-				      .insecure = backend->insecure,
-				      .proxy = config->proxy,
-				      .connect_timeout_usec = config->connect_timeout_usec,
-				      .request_timeout_usec = config->request_timeout_usec,
-			      },
-			      dynamodb->at->origin, ret_error);
+	setup.service = "dynamodb";
+	return aws_client_new(&dynamodb->client, &setup, dynamodb->at->origin, ret_error);
 }
 
 int lock_dynamodb_new(struct lock_store **ret, struct http *http, const struct backend *backend,

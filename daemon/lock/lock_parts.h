@@ -33,11 +33,8 @@ struct lock {
 	struct lock_claim *claims; /* the wanted one first; then whoever may still be in a store */
 	uint64_t wanted;           /* job that is to hold it; 0: nobody */
 	bool was_held;             /* by that job, and told so */
-	uint64_t told_deadline_usec;
-	uint64_t leave_free_usec; /* to be kept away from once it is released */
+	uint64_t leave_free_usec;  /* to be kept away from once it is released */
 };
-
-uint64_t lock_now(void); /* CLOCK_BOOTTIME, microseconds */
 
 /* lock.c: @side has had @events; may free the lock. */
 void lock_on_side(struct lock_side *side, unsigned events);

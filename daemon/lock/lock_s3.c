@@ -30,9 +30,7 @@ struct lock_s3 {
 	lock_store_probe_fn probe_done;
 	void *userdata;
 
-	sd_event *event;
-	struct lock_probes *probes; /* NULL until one of our own is needed */
-	bool has_own_probes;
+	struct lock_probes *probes;
 	struct lock_probe *probe;
 };
 
@@ -291,16 +289,9 @@ static void on_probe(const struct probe_traits *traits, const char *error, void 
 static int s3_probe(struct lock_store *store, lock_store_probe_fn done, void *userdata)
 {
 	struct lock_s3 *s3 = (struct lock_s3 *)store;
-	int r;
 
 	if (endpoint_is_aws(s3->bucket->at->host))
 		return 1;
-	if (!s3->probes) {
-		r = lock_probes_new(&s3->probes, s3->event);
-		if (r < 0)
-			return r;
-		s3->has_own_probes = true;
-	}
 	s3->probe_done = done;
 	s3->userdata = userdata;
 	return lock_probe_start(&s3->probe, &s3->traits, s3->probes,
@@ -325,8 +316,6 @@ static struct lock_store *s3_free(struct lock_store *store)
 	struct lock_s3 *s3 = (struct lock_s3 *)store;
 
 	s3_cancel(store);
-	if (s3->has_own_probes)
-		lock_probes_free(s3->probes);
 	s3_bucket_unref(s3->bucket);
 	free(s3->key);
 	free(s3->lock_path);
@@ -358,7 +347,6 @@ int lock_s3_new(struct lock_store **ret, struct http *http, const struct backend
 		return -ENOMEM;
 	s3->store.ops = &s3_ops;
 	store = &s3->store;
-	s3->event = http_event(http);
 	s3->probes = config->probes;
 	r = s3_bucket_new(&s3->bucket, http, backend, config, ret_error);
 	if (r < 0)

@@ -151,10 +151,8 @@ static void pump(struct lock_side *side)
 		if (request.op == LEASE_NONE)
 			break;
 		r = send_request(side, &request);
-		if (r >= 0) {
-			request.wake_usec = UINT64_MAX; /* the answer wakes us */
-			break;
-		}
+		if (r >= 0)
+			break; /* the answer wakes us */
 		/* Ours, not the store's: out of memory, say. It counts as a try, made again later.
 		 */
 		log_warning(r, "Failed to send a lock request: %m");

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/log.h"
-#include "common/parse.h"
 #include "common/text.h"
 #include "daemon/lock/probe_run.h"
 
@@ -44,14 +42,6 @@ struct lock_probes {
 	unsigned telling; /* > 0: an entry is in use, so none is freed */
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static struct lock_probe *probe_free(struct lock_probe *probe)
 {
 	if (!probe)
@@ -85,7 +75,6 @@ static void tell(struct lock_probe *probe, bool is_good, const struct probe_trai
 {
 	const lock_probe_done_fn done = probe->done;
 	void *const userdata = probe->userdata;
-
 	struct lock_probes *probes = probe->entry->probes;
 
 	unlink_probe(probe);
@@ -118,7 +107,7 @@ static void on_run(struct probe_run *run, enum probe_verdict verdict,
 	entry->is_good = is_good;
 	(void)snprintf(entry->why, sizeof(entry->why), "%s", error);
 	if (is_good || verdict == PROBE_BAD)
-		entry->until_usec = now_usec() + (is_good ? PROBE_GOOD_USEC : PROBE_BAD_USEC);
+		entry->until_usec = lock_now() + (is_good ? PROBE_GOOD_USEC : PROBE_BAD_USEC);
 	log_debug(0, "Tried out %s: %s", entry->name, is_good ? "it can keep locks" : error);
 	entry->starter = NULL;
 	entry->run = probe_run_free(run);
@@ -144,7 +133,7 @@ static void advance(struct entry *entry)
 {
 	int r;
 
-	while (entry->waiting && !entry->run && now_usec() < entry->until_usec)
+	while (entry->waiting && !entry->run && lock_now() < entry->until_usec)
 		tell(entry->waiting, entry->is_good, &entry->traits, entry->why);
 	while (entry->waiting && !entry->run) {
 		struct lock_probe *probe = entry->waiting;
@@ -183,7 +172,7 @@ static struct entry *entry_free(struct entry *entry)
 /* Also forgets what is not known any more. */
 static struct entry *find(struct lock_probes *probes, const char *name)
 {
-	const uint64_t now = now_usec();
+	const uint64_t now = lock_now();
 	struct entry *found = NULL;
 
 	for (struct entry **at = &probes->entries; *at;) {
@@ -259,7 +248,7 @@ int lock_probe_start(struct lock_probe **ret, struct probe_traits *ret_traits,
 
 	if (!entry)
 		return -ENOMEM;
-	if (entry->is_good && now_usec() < entry->until_usec) {
+	if (entry->is_good && lock_now() < entry->until_usec) {
 		*ret_traits = entry->traits;
 		return 1;
 	}

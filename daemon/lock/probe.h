@@ -28,7 +28,6 @@ enum probe_delete {
 /* What was learnt of a usable store. */
 struct probe_traits {
 	bool etag_unquoted; /* If-Match wants the ETag without its quotes */
-	bool resurrects; /* If-Match on an absent object writes it: a late renewal is left behind */
 	enum probe_delete delete;
 };
 

@@ -25,8 +25,6 @@ enum step {
 	STEP_DELETE_STALE, /* with the ETag of before: is refused where that is looked at */
 	STEP_DELETE,
 	STEP_DELETE_PLAIN, /* where no condition is taken */
-	STEP_SWAP_GONE,    /* of what is not there any more */
-	STEP_DELETE_GHOST, /* if that wrote */
 	STEP_RECREATE,     /* a lock is taken where one was released */
 	STEP_RACE,         /* several at the same moment: exactly one wins */
 	STEP_CLEAN_FIRST,  /* of the one object, and of the race's */
@@ -165,7 +163,6 @@ static int send(struct probe_run *run, struct aws_transfer **ret, struct s3_requ
 		unsigned object, aws_done_fn done, void *userdata)
 {
 	char body[128];
-	int r;
 
 	request->path = run->path[object];
 	if (strcmp(request->method, "PUT") == 0) { /* no two alike: their ETags would be */
@@ -178,8 +175,7 @@ static int send(struct probe_run *run, struct aws_transfer **ret, struct s3_requ
 	} else {
 		request->fresh = !request->if_match;
 	}
-	r = s3_bucket_send(ret, run->bucket, request, done, userdata);
-	return r;
+	return s3_bucket_send(ret, run->bucket, request, done, userdata);
 }
 
 static void on_step(const struct aws_answer *answer, void *userdata);
@@ -197,7 +193,6 @@ static int send_step(struct probe_run *run)
 	case STEP_RACE: request.if_none_match = "*"; break;
 	case STEP_SWAP_WRONG: request.if_match = form(run, buf, NO_ETAG); break;
 	case STEP_SWAP: request.if_match = form(run, buf, run->first); break;
-	case STEP_SWAP_GONE: request.if_match = form(run, buf, run->second); break;
 	case STEP_DELETE_STALE:
 		request.method = "DELETE";
 		request.if_match = form(run, buf, run->first);
@@ -207,7 +202,6 @@ static int send_step(struct probe_run *run)
 		request.if_match = form(run, buf, run->second);
 		break;
 	case STEP_DELETE_PLAIN:
-	case STEP_DELETE_GHOST:
 	case STEP_CLEAN_FIRST:
 	case STEP_CLEAN_SECOND: request.method = "DELETE"; break;
 	}
@@ -315,12 +309,7 @@ static void after_create(struct probe_run *run, enum outcome outcome,
 
 static void after_swap(struct probe_run *run, enum outcome outcome, const struct aws_answer *answer)
 {
-	if (run->step == STEP_SWAP_GONE) {
-		run->traits.resurrects = outcome == OUT_DONE;
-		if (outcome != OUT_DONE)
-			run->is_dirty[0] = false;
-		go(run, outcome == OUT_DONE ? STEP_DELETE_GHOST : STEP_RECREATE);
-	} else if (run->step == STEP_SWAP_WRONG) {
+	if (run->step == STEP_SWAP_WRONG) {
 		if (outcome == OUT_REFUSED)
 			go(run, STEP_SWAP);
 		else
@@ -350,7 +339,7 @@ static void after_delete(struct probe_run *run, enum outcome outcome,
 		run->traits.delete = outcome == OUT_DONE      ? PROBE_DELETE_IGNORES
 				     : outcome == OUT_REFUSED ? PROBE_DELETE_CONDITIONAL
 							      : PROBE_DELETE_REFUSES;
-		go(run, outcome == OUT_DONE      ? STEP_SWAP_GONE
+		go(run, outcome == OUT_DONE      ? STEP_RECREATE
 			: outcome == OUT_REFUSED ? STEP_DELETE
 						 : STEP_DELETE_PLAIN);
 	} else if (run->step == STEP_DELETE && !is_gone) {
@@ -360,15 +349,13 @@ static void after_delete(struct probe_run *run, enum outcome outcome,
 		end_denied(run, answer, "s3:DeleteObject");
 	} else {
 		run->is_dirty[0] = false;
-		go(run, run->step == STEP_DELETE_GHOST ? STEP_RECREATE : STEP_SWAP_GONE);
+		go(run, STEP_RECREATE);
 	}
 }
 
 /* May a refusal that is none of the condition's be taken as one? */
 static bool is_denied(const struct probe_run *run, const struct aws_answer *answer)
 {
-	if (run->step == STEP_SWAP_GONE)
-		return false; /* without the right to list, what is absent is forbidden */
 	if (run->step == STEP_DELETE_STALE || run->step == STEP_DELETE)
 		return answer->http->status == 403;
 	return true;
@@ -379,8 +366,7 @@ static void judge(struct probe_run *run, const struct aws_answer *answer)
 	const enum outcome outcome = outcome_of(answer);
 	const bool creates = run->step == STEP_CREATE || run->step == STEP_CREATE_AGAIN ||
 			     run->step == STEP_RECREATE;
-	const bool swaps = run->step == STEP_SWAP_WRONG || run->step == STEP_SWAP ||
-			   run->step == STEP_SWAP_GONE;
+	const bool swaps = run->step == STEP_SWAP_WRONG || run->step == STEP_SWAP;
 
 	if (outcome == OUT_UNCLEAR)
 		end_unclear(run, answer->why);

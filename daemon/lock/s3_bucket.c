@@ -138,10 +138,10 @@ static int set_customer_key(struct s3_bucket *bucket, char **ret_error)
 static int resolve(struct s3_bucket *bucket, struct http *http, const struct backend *backend,
 		   const struct lock_store_config *config, char **ret_error)
 {
-	const char *region = backend->region ? backend->region : config->region;
+	struct aws_client_setup setup = lock_store_client(http, backend, config);
 	const struct endpoint_s3 where = {
 		.url = backend->endpoint_s3 ? backend->endpoint_s3 : config->endpoint_s3,
-		.region = region,
+		.region = setup.region,
 		.bucket = backend->bucket,
 		.path_style = backend->path_style,
 		.use_fips = backend->use_fips,
@@ -157,20 +157,8 @@ static int resolve(struct s3_bucket *bucket, struct http *http, const struct bac
 		bucket->name = NULL;
 		return -ENOMEM;
 	}
-	return aws_client_new(&bucket->client,
-			      &(struct aws_client_setup){
-				      .http = http,
-				      .service = "s3",
-				      .region = region,
-				      .identity = config->identity,
-				      .ca_pem = config->ca_pem,
-				      .ca_bundle = config->ca_bundle,
-				      .insecure = backend->insecure,
-				      .proxy = config->proxy,
-				      .connect_timeout_usec = config->connect_timeout_usec,
-				      .request_timeout_usec = config->request_timeout_usec,
-			      },
-			      bucket->at->origin, ret_error);
+	setup.service = "s3";
+	return aws_client_new(&bucket->client, &setup, bucket->at->origin, ret_error);
 }
 
 int s3_bucket_new(struct s3_bucket **ret, struct http *http, const struct backend *backend,

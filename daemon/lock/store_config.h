@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include "common/aws/proxy.h"
+#include "common/backend.h"
+#include "daemon/aws/aws_client.h"
 #include "daemon/aws/identity.h"
 
 struct lock_probes;
@@ -19,6 +21,24 @@ struct lock_store_config {
 	const char *ca_bundle;     /* of [aws] ca_bundle, where none is named */
 	struct identity *identity; /* a reference is taken */
 	struct proxy_settings proxy; /* whose texts are copied */
-	struct lock_probes *probes; /* borrowed for the store's life; NULL: nothing is remembered */
+	struct lock_probes *probes;  /* borrowed for the store's life; NULL: it is never probed */
 	uint64_t connect_timeout_usec, request_timeout_usec;
 };
+
+/* What a client for the store is made with, all but the service. Lent by the arguments. */
+static inline struct aws_client_setup lock_store_client(struct http *http,
+							const struct backend *backend,
+							const struct lock_store_config *config)
+{
+	return (struct aws_client_setup){
+		.http = http,
+		.region = backend->region ? backend->region : config->region,
+		.identity = config->identity,
+		.ca_pem = config->ca_pem,
+		.ca_bundle = config->ca_bundle,
+		.insecure = backend->insecure,
+		.proxy = config->proxy,
+		.connect_timeout_usec = config->connect_timeout_usec,
+		.request_timeout_usec = config->request_timeout_usec,
+	};
+}

@@ -226,6 +226,17 @@ def cancel_in_handover():
         world.wait_unlocked()
 
 
+@case("who cannot ask without credentials: it says what is wrong, and tfqd asks the next one")
+def who_without_keys():
+    with World(QUICK, terraform=False) as world:
+        work = world.directory(init="by hand")
+        nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+        result = work.tfq("who", env=nobody)
+        check(result.code != 0, f"the exit code is 0 ({result.out})")
+        contains(result.err, "cannot tell who holds the lock: ")
+        contains(work.tfq("who").out, "lock file in S3: free")
+
+
 @case("two tfqds share a state: one job at a time, the other one waits and says for whom")
 def two_daemons():
     with World(QUICK, terraform=False) as one, World(QUICK, terraform=False, url=one.server.url) as two:

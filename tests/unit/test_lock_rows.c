@@ -236,6 +236,7 @@ START_TEST(taken_in_one_order_and_released_in_the_other)
 	hold(7);
 	ck_assert_str_eq(journal, "+s +d ");
 	RUN_UNTIL(places[LOCK_S3].writes >= 3 && places[LOCK_DYNAMODB].writes >= 3);
+	ck_assert(all_events & LEASE_EV_RENEWED);
 	want(0);
 	RUN_UNTIL(is_idle);
 	ck_assert_str_eq(journal, "+s +d -d -s ");

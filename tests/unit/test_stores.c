@@ -141,12 +141,14 @@ static void setup(void)
 	};
 	config = (struct lock_store_config){ .connect_timeout_usec = BOUND_USEC,
 					     .request_timeout_usec = BOUND_USEC };
+	ck_assert_int_eq(lock_probes_new(&config.probes, event), 0);
 	set_key("testkey", "testsecret", NULL);
 	(void)control("POST", "reset", "");
 }
 
 static void teardown(void)
 {
+	ck_assert_ptr_null(lock_probes_free(config.probes));
 	ck_assert_ptr_null(identity_unref(config.identity));
 	ck_assert_ptr_null(http_free(http));
 	sd_event_unref(event);
@@ -427,12 +429,9 @@ static const struct {
 
 START_TEST(store_that_lies_is_found_out)
 {
-	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
 	CLEANUP(lock_store_freep) struct lock_store *store = NULL, *second = NULL;
 	char named[128];
 
-	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
-	config.probes = probes;
 	store = make_store(true);
 	quirk(quirks[_i].quirk);
 	ck_assert_int_eq(probe(store), 0);
@@ -480,11 +479,8 @@ END_TEST
 
 START_TEST(traits_that_were_learnt_are_used)
 {
-	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
 	CLEANUP(lock_store_freep) struct lock_store *store = NULL;
 
-	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
-	config.probes = probes;
 	store = make_store(true);
 	quirk("unquoted_etag_only");
 	ck_assert_int_eq(probe(store), 0);
@@ -496,13 +492,10 @@ END_TEST
 
 START_TEST(one_probe_answers_all_who_ask)
 {
-	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
 	struct lock_store *stores[4];
 	const char *at;
 	unsigned creations = 0;
 
-	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
-	config.probes = probes;
 	for (size_t i = 0; i < 4; i++) {
 		stores[i] = make_store(true);
 		ck_assert_int_eq(stores[i]->ops->probe(stores[i], on_probed, NULL), 0);
@@ -534,7 +527,7 @@ START_TEST(probe_that_fails_is_tried_again)
 		"POST", "fault",
 		_i == 0 ? "[{\"do\":\"error-after\",\"status\":500,\"count\":2,\"skip\":3}]"
 			: "[{\"do\":\"error\",\"method\":\"PUT\",\"status\":503,\"skip\":6}]");
-	ck_assert_int_eq(probe(store), 0); /* no memory either */
+	ck_assert_int_eq(probe(store), 0);
 	ck_assert_msg(is_usable, "%s", why);
 	ck_assert_msg(!strstr(control("GET", "objects", NULL), "tfq-probe"), "%s", control_body);
 }
@@ -542,11 +535,8 @@ END_TEST
 
 START_TEST(right_that_lacks_is_named)
 {
-	CLEANUP(lock_probes_freep) struct lock_probes *probes = NULL;
 	CLEANUP(lock_store_freep) struct lock_store *denied = NULL, *store = NULL;
 
-	ck_assert_int_eq(lock_probes_new(&probes, event), 0);
-	config.probes = probes;
 	set_key("denied", "deniedsecret", NULL);
 	denied = make_store(true);
 	set_key("testkey", "testsecret", NULL);
