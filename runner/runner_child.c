@@ -176,7 +176,7 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 	runner->is_started = true;
 	runner_report(runner, "started",
 		      json_pack("{s:i, s:I}", "pid", (int)runner->child.pid, "at",
-				(json_int_t)runner_now_usec()));
+				(json_int_t)runner_now_usec(CLOCK_MONOTONIC)));
 }
 
 bool runner_interrupt(struct runner *runner, int level)

@@ -168,7 +168,7 @@ int runner_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *in
 		}
 		runner->status = status;
 		runner->is_exited = true;
-		runner->exited_usec = runner_now_usec();
+		runner->exited_usec = runner_now_usec(CLOCK_MONOTONIC);
 	}
 	if (!runner->is_started || runner->is_over)
 		return 0;

@@ -14,19 +14,11 @@
 /* Before terraform's exit and its output. */
 #define FENCE_PRIORITY (SD_EVENT_PRIORITY_IMPORTANT - 10)
 
-static uint64_t read_clock(clockid_t clock)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static struct fence_time read_clocks(void)
 {
 	return (struct fence_time){
-		.boot_usec = read_clock(CLOCK_BOOTTIME),
-		.real_usec = read_clock(CLOCK_REALTIME),
+		.boot_usec = runner_now_usec(CLOCK_BOOTTIME),
+		.real_usec = runner_now_usec(CLOCK_REALTIME),
 	};
 }
 

@@ -49,7 +49,7 @@ struct runner {
 
 /* runner.c */
 
-uint64_t runner_now_usec(void); /* CLOCK_MONOTONIC */
+uint64_t runner_now_usec(clockid_t clock);
 
 /* runner_orders.c */
 
