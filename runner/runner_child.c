@@ -139,6 +139,13 @@ static char *explain_go(int error)
 			      "tfqd could not renew it in time; tfqd's log says why "
 			      "(journalctl -u tfqd); then queue the job again");
 	}
+	if (error == -EOPNOTSUPP) {
+		return strdup(
+			"terraform cannot be run under a lease here: /proc is not mounted, or "
+			"does not list children (CONFIG_PROC_CHILDREN of the kernel), so that "
+			"what terraform starts could not be ended in time; mend that, or set "
+			"takeover = ask in tfqd.conf");
+	}
 	return asprintf(&text, "cannot run terraform: %s", strerror(-error)) < 0 ? NULL : text;
 }
 

@@ -108,7 +108,9 @@ static void set_grace(struct runner *runner, uint64_t usec)
 void runner_kill_all(struct runner *runner)
 {
 	runner->is_killing = true;
-	(void)tree_kill();
+	/* No descriptor is left to read /proc: then its group at least, which has most of it. */
+	if (tree_kill() < 0 && !runner->is_exited)
+		(void)kill(-runner->child.pid, SIGKILL);
 	set_grace(runner, KILL_AGAIN);
 }
 

@@ -7,6 +7,7 @@ Each case plays tfqd to a runner of its own. They wait more than they work, so a
 import concurrent.futures
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -16,8 +17,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (RUNNER, Skip, Varlink, World, case, check, contains, is_alive, lacks, main, same,  # noqa: E402
-                     wait_for)
+from harness import (RUNNER, Skip, Varlink, World, case, check, contains, is_alive, main,  # noqa: E402
+                     same, wait_for)
 
 MARGIN = 5.0  # WIRE_KILL_MARGIN_USEC
 LATE = 1.5  # a busy machine's; a signal too early is never excused
@@ -84,10 +85,10 @@ def parallel(sentence):
 
 
 class Stage:
-    """What a runner sees of tfqd; @uid: who it runs as."""
+    """What a runner sees of tfqd; @uid: who it runs as; @wrap: a command that becomes it."""
     leftovers, end_leftovers = World.leftovers, World.end_leftovers
 
-    def __init__(self, script=DEAF, uid=None):
+    def __init__(self, script=DEAF, uid=None, wrap=()):
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="tfq-e2e."))
         os.chmod(self.path, 0o777)
         for name, text in (("terraform", MARK + script), ("beat", BEAT)):
@@ -107,7 +108,7 @@ class Stage:
         self.recording = open(os.path.join(self.path, "output"), "w+b", buffering=0,
                               opener=lambda path, flags: os.open(path, flags | os.O_APPEND, 0o600))
         self.runner = subprocess.Popen(
-            [runner, "--job", "7", "--socket", address], user=uid, stdin=subprocess.DEVNULL,
+            [*wrap, runner, "--job", "7", "--socket", address], user=uid, stdin=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")})
         self.link, self.pid, self.deadline = None, None, None
 
@@ -413,6 +414,39 @@ def stopped():
         is_between(now(), stage.deadline - MARGIN, "the end")
         stage.check_over(report, exit_signal=9, fenced=True)
         stage.leave()
+
+
+@parallel("a runner without a free descriptor kills terraform and its group all the same, and the rest once it has one")
+def no_descriptors():
+    with Stage() as stage:
+        stage.go(7, 1)
+        end = stage.deadline - MARGIN
+        wait_for(stage.last_beat, "the grandchild's life")
+        limits = resource.prlimit(stage.runner.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(stage.runner.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        wait_for(lambda: not is_alive(stage.pid), "terraform's death")
+        is_between(now(), end, "terraform's end")
+        check(now() < stage.deadline, "it took until after the deadline")
+        wait_for(lambda: stage.last_beat() > end + 0.5, "the life of what is in another group")
+        resource.prlimit(stage.runner.pid, resource.RLIMIT_NOFILE, limits)
+        stage.check_over(stage.report("exited"), exit_signal=9, fenced=True)
+        stage.leave()
+
+
+@parallel("where /proc does not tell what there would be to kill, nothing is started under a lease")
+def no_proc():
+    wrap = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
+    if any(name.endswith("SAN_OPTIONS") for name in os.environ):
+        raise Skip("sanitizers need /proc")
+    if subprocess.run([*wrap, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        raise Skip("needs the right to mount")
+    with Stage(wrap=wrap) as stage:
+        stage.order("go", hold_lock=False, deadline=round((now() + 60) * 1e6))
+        report = stage.report("refused")
+        same(report["exit_code"], 125, "the exit code")
+        contains(report["message"], "/proc is not mounted", "CONFIG_PROC_CHILDREN", "takeover = ask")
+        stage.leave()
+        same(stage.lines("journal"), [], "what terraform has said")
 
 
 @parallel("what the runner may not kill keeps it from saying that all is over; it goes on trying")
