@@ -166,7 +166,8 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 			return;
 	}
 	runner_remember_errored_state(runner);
-	if (!runner->viewers)
+	/* Nobody is there to type; or has typed ^D, perhaps for a child before this one. */
+	if (!runner->viewers || (runner->typed_end && runner->typed_len == 0))
 		runner_close_input(runner);
 	r = runner_fence_begin(runner, deadline_usec, stop_grace_usec);
 	if (r < 0) {

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (RUNNER, Skip, Varlink, World, case, check, contains, is_alive, main,  # noqa: E402
+from harness import (RUNNER, Skip, Varlink, World, case, check, children_of, contains, is_alive, main,  # noqa: E402
                      same, wait_for)
 
 MARGIN = 5.0  # WIRE_KILL_MARGIN_USEC
@@ -447,6 +447,21 @@ def no_proc():
         contains(report["message"], "/proc is not mounted", "CONFIG_PROC_CHILDREN", "takeover = ask")
         stage.leave()
         same(stage.lines("journal"), [], "what terraform has said")
+
+
+@parallel("a ^D that was typed before a child had to be made anew ends the new one's input, too")
+def end_of_input():
+    with Stage("cat > \"$DIR/read\"\nmark start\n") as stage:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            stage.order("attach", [theirs.fileno()])
+            ours.sendall(bytes([17]) + bytes(15))  # FRAME_INPUT_END
+            first = children_of(stage.runner.pid)
+            os.kill(first[0], signal.SIGKILL)
+            wait_for(lambda: not children_of(stage.runner.pid), "the end of the child that waited")
+            stage.go(None)
+            stage.check_over(stage.report("exited"), exit_code=0)
+            same(stage.lines("read"), [], "what was typed")
 
 
 @parallel("what the runner may not kill keeps it from saying that all is over; it goes on trying")
