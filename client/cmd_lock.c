@@ -208,17 +208,36 @@ static bool confirm(const char *state, const json_t *holder)
 	return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
 }
 
+/* Is it still there, as far as the daemon knows? Return: 0, or the exit code. */
+static int look(const char *state, const char *id, bool *ret_is_there)
+{
+	json_t *answer = NULL;
+	const char *error;
+	int r;
+
+	r = rpc_ask(WIRE_WHO, json_pack("{s:s}", "state", state), &answer);
+	if (r != 0)
+		return r;
+	error = json_string_value(json_object_get(answer, "error"));
+	/* The job that waited for it is over: it is not told of any more. */
+	if (!error || strcmp(error, WIRE_E_NO_SUCH_STATE) != 0)
+		r = rpc_check(answer);
+	*ret_is_there = find_holder(json_object_get(answer, "parameters"), id);
+	json_decref(answer);
+	return r;
+}
+
 /* The daemon has been told; wait until it has seen what came of it. */
 static int wait_for_it(const char *state, const char *id)
 {
 	for (int i = 0; i < UNLOCK_WAIT_SEC * 5; i++) {
 		const struct timespec pause = { .tv_nsec = 200000000 };
-		json_t *answer = NULL;
-		const int r = rpc_call(WIRE_WHO, json_pack("{s:s}", "state", state), &answer);
-		const bool is_there = r == 0 && find_holder(answer, id);
+		bool is_there = true;
+		const int r = look(state, id, &is_there);
 
-		json_decref(answer);
-		if (r != 0 || !is_there) {
+		if (r != 0)
+			return r;
+		if (!is_there) {
 			(void)printf("Lock %s of %s is gone.\n", id, state);
 			return 0;
 		}

@@ -100,11 +100,10 @@ int rpc_wait(struct varlink *varlink, json_t **ret, int timeout_ms)
 	}
 }
 
-int rpc_call(const char *method, json_t *parameters, json_t **ret)
+int rpc_ask(const char *method, json_t *parameters, json_t **ret)
 {
 	CLEANUP(varlink_freep) struct varlink *varlink = NULL;
 	json_t *call = varlink_call(method, parameters);
-	json_t *answer = NULL;
 	int r;
 
 	r = rpc_connect(&varlink);
@@ -115,11 +114,22 @@ int rpc_call(const char *method, json_t *parameters, json_t **ret)
 	r = varlink_send(varlink, call, NULL, 0);
 	json_decref(call);
 	if (r >= 0)
-		r = rpc_wait(varlink, &answer, ANSWER_TIMEOUT_MS);
+		r = rpc_wait(varlink, ret, ANSWER_TIMEOUT_MS);
 	if (r <= 0) {
 		print_error("tfqd did not answer: %s", r == 0 ? "time-out" : strerror(-r));
 		return EXIT_NO_DAEMON;
 	}
+	return 0;
+}
+
+int rpc_call(const char *method, json_t *parameters, json_t **ret)
+{
+	json_t *answer = NULL;
+	int r;
+
+	r = rpc_ask(method, parameters, &answer);
+	if (r != 0)
+		return r;
 	r = rpc_check(answer);
 	if (r == 0)
 		*ret = json_incref(json_object_get(answer, "parameters"));

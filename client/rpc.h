@@ -11,8 +11,13 @@ int rpc_connect(struct varlink **ret);
 
 /*
  * Call @method with @parameters, which are stolen, on a connection of its own.
- * Return: 0 and the answer's parameters in *@ret, the caller's; or the exit code, and the
- * user has been told.
+ * Return: 0 and the answer, which may be an error, in *@ret, the caller's; or the exit code,
+ * and the user has been told.
+ */
+int rpc_ask(const char *method, json_t *parameters, json_t **ret);
+
+/*
+ * The same, but *@ret is the answer's parameters, and an error is told to the user, too.
  */
 int rpc_call(const char *method, json_t *parameters, json_t **ret);
 

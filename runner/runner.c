@@ -15,11 +15,11 @@
 
 #include "runner/runner_parts.h"
 
-uint64_t runner_now_usec(void)
+uint64_t runner_now_usec(clockid_t clock)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	(void)clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 

@@ -139,6 +139,13 @@ static char *explain_go(int error)
 			      "tfqd could not renew it in time; tfqd's log says why "
 			      "(journalctl -u tfqd); then queue the job again");
 	}
+	if (error == -EOPNOTSUPP) {
+		return strdup(
+			"terraform cannot be run under a lease here: /proc is not mounted, or "
+			"does not list children (CONFIG_PROC_CHILDREN of the kernel), so that "
+			"what terraform starts could not be ended in time; mend that, or set "
+			"takeover = ask in tfqd.conf");
+	}
 	return asprintf(&text, "cannot run terraform: %s", strerror(-error)) < 0 ? NULL : text;
 }
 
@@ -159,7 +166,8 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 			return;
 	}
 	runner_remember_errored_state(runner);
-	if (!runner->viewers)
+	/* Nobody is there to type; or has typed ^D, perhaps for a child before this one. */
+	if (!runner->viewers || (runner->typed_end && runner->typed_len == 0))
 		runner_close_input(runner);
 	r = runner_fence_begin(runner, deadline_usec, stop_grace_usec);
 	if (r < 0) {
@@ -176,7 +184,7 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 	runner->is_started = true;
 	runner_report(runner, "started",
 		      json_pack("{s:i, s:I}", "pid", (int)runner->child.pid, "at",
-				(json_int_t)runner_now_usec()));
+				(json_int_t)runner_now_usec(CLOCK_MONOTONIC)));
 }
 
 bool runner_interrupt(struct runner *runner, int level)

@@ -108,7 +108,9 @@ static void set_grace(struct runner *runner, uint64_t usec)
 void runner_kill_all(struct runner *runner)
 {
 	runner->is_killing = true;
-	(void)tree_kill();
+	/* No descriptor is left to read /proc: then its group at least, which has most of it. */
+	if (tree_kill() < 0 && !runner->is_exited)
+		(void)kill(-runner->child.pid, SIGKILL);
 	set_grace(runner, KILL_AGAIN);
 }
 
@@ -168,7 +170,7 @@ int runner_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *in
 		}
 		runner->status = status;
 		runner->is_exited = true;
-		runner->exited_usec = runner_now_usec();
+		runner->exited_usec = runner_now_usec(CLOCK_MONOTONIC);
 	}
 	if (!runner->is_started || runner->is_over)
 		return 0;

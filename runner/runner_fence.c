@@ -10,23 +10,16 @@
 #include <time.h>
 
 #include "runner/runner_parts.h"
+#include "runner/tree.h"
 
 /* Before terraform's exit and its output. */
 #define FENCE_PRIORITY (SD_EVENT_PRIORITY_IMPORTANT - 10)
 
-static uint64_t read_clock(clockid_t clock)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static struct fence_time read_clocks(void)
 {
 	return (struct fence_time){
-		.boot_usec = read_clock(CLOCK_BOOTTIME),
-		.real_usec = read_clock(CLOCK_REALTIME),
+		.boot_usec = runner_now_usec(CLOCK_BOOTTIME),
+		.real_usec = runner_now_usec(CLOCK_REALTIME),
 	};
 }
 
@@ -113,6 +106,9 @@ int runner_fence_begin(struct runner *runner, uint64_t deadline_usec, uint64_t s
 	fence_begin(&runner->fence, deadline_usec, stop_grace_usec, &now);
 	if (deadline_usec == 0)
 		return 0;
+	r = tree_signal_children(0); /* nobody hears that: could they be found? */
+	if (r < 0)
+		return r == -ENOENT ? -EOPNOTSUPP : r;
 	if (fence_check(&runner->fence, &now, &next) != FENCE_NOTHING)
 		return -ETIME;
 	r = sd_event_add_time(runner->event, &runner->fence_timer, CLOCK_BOOTTIME, next,

@@ -49,7 +49,7 @@ struct runner {
 
 /* runner.c */
 
-uint64_t runner_now_usec(void); /* CLOCK_MONOTONIC */
+uint64_t runner_now_usec(clockid_t clock);
 
 /* runner_orders.c */
 
@@ -107,8 +107,9 @@ int runner_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *in
 
 /* runner_fence.c */
 
-/* Begin under a lease; @deadline_usec 0: none. Return: 0; -ETIME if it is too late to start; or a
- * negative errno: then it must not start either. */
+/* Begin under a lease; @deadline_usec 0: none. Return: 0; -ETIME if it is too late to start;
+ * -EOPNOTSUPP if the kernel does not tell what there would be to kill; or a negative errno: then it
+ * must not start either. */
 int runner_fence_begin(struct runner *runner, uint64_t deadline_usec, uint64_t stop_grace_usec);
 /* tfqd says that the lease was renewed. */
 void runner_fence_move(struct runner *runner, uint64_t deadline_usec);

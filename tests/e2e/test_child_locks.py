@@ -155,8 +155,8 @@ def force_copy():
 @case("init and init -reconfigure migrate nothing: they are terraform's at once, also while a job runs")
 def reconfigure():
     with World() as world:
-        work = world.directory()
-        holder = work.apply("holder", 2)
+        work = world.directory(command="while [ ! -e end ]; do sleep 0.05; done")
+        holder = work.apply("holder")
         work.wait_started("holder")
         ran(work.tfq("init", "-input=false"))
         change_key(work, OTHER)
@@ -164,6 +164,7 @@ def reconfigure():
         check(holder.is_running(), "they have waited")
         same(len(world.jobs()), 1, "the number of jobs")
         same(lock_history(world, OTHER), [], "who had the new lock")
+        work.write("end", "")
         ran(holder.wait())
         same(world.state(KEY)["outputs"]["name"]["value"], "holder", "what the holder wrote")
 

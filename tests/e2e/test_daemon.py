@@ -12,8 +12,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import s3server  # noqa: E402
-from harness import (KEY, TFQD, World, case, check, children_of, contains, is_alive, lacks, main, same,  # noqa: E402
-                     wait_for)
+from harness import (KEY, TFQ, TFQD, Varlink, World, case, check, children_of, contains, is_alive,  # noqa: E402
+                     lacks, main, same, wait_for)
 
 STATE = f"s3://tfbucket/{KEY}"
 WAITS = "echo started; while [ ! -e end ]; do sleep 0.05; done; echo ran >> runs\n"
@@ -181,13 +181,40 @@ def inherited_socket():
             check(os.path.exists(world.socket), "tfqd removed a socket that is not its own")
 
 
+@case("unlock says that a lock is gone if tfqd says so, and not if it went away or did not tell")
+def unlock_and_no_answer():
+    holder = {"locks": [{"holder": {"id": "abc"}}], "state": STATE}
+    for last, code, says in (({"parameters": {"locks": [], "state": STATE}}, 0, True),
+                             ({"error": "io.tfqd.NoSuchState", "parameters": {"message": "hush"}}, 0, True),
+                             ({"error": "io.tfqd.NotAllowed", "parameters": {"message": "no"}}, 77, False),
+                             (None, 69, False)):
+        with World(terraform=False, daemon=False) as world, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            os.mkdir(os.path.dirname(world.socket))
+            listener.bind(world.socket)
+            listener.listen()
+            listener.settimeout(20)
+            program = world.spawn(TFQ, "unlock", STATE, "--id", "abc", "--yes")
+            for answer in ({"parameters": holder}, {"parameters": {}}, {"parameters": holder}, last):
+                link = Varlink.__new__(Varlink)
+                link.socket, link.rest = listener.accept()[0], b""
+                with link:
+                    link.receive()
+                    if answer:
+                        link.send_bytes(json.dumps(answer).encode() + b"\0")
+            result = program.wait()
+            same(result.code, code, f"the exit code after {last} ({result.err})")
+            same(result.out, f"Lock abc of {STATE} is gone.\n" if says else "", f"what it says after {last}")
+            same(result.err == "", says, f"that it is silent after {last} ({result.err})")
+
+
 # --- runners and what jobs leave behind -------------------------------------------------
 
 @case("processes that a job leaves behind are ended before its lock is let go")
 def leftovers():
     with World() as world:
         work = world.directory(command="setsid nohup sh -c 'echo $$ > daemon.pid; exec sleep 300' "
-                                       ">/dev/null 2>&1 & sleep 0.3")
+                                       ">/dev/null 2>&1 & while [ ! -s daemon.pid ]; do sleep 0.05; done")
         result = work.tfq(*work.apply_argv("job"))
         same(result.code, 0, f"the exit code ({result.err})")
         pid = int(work.read("daemon.pid"))

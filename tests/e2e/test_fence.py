@@ -7,6 +7,7 @@ Each case plays tfqd to a runner of its own. They wait more than they work, so a
 import concurrent.futures
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -16,12 +17,13 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (RUNNER, Skip, Varlink, World, case, check, contains, is_alive, lacks, main, same,  # noqa: E402
-                     wait_for)
+from harness import (RUNNER, Skip, Varlink, World, case, check, children_of, contains, is_alive, main,  # noqa: E402
+                     same, wait_for)
 
 MARGIN = 5.0  # WIRE_KILL_MARGIN_USEC
 LATE = 1.5  # a busy machine's; a signal too early is never excused
 NOBODY = 65534
+IS_SANITIZED = any(name.endswith("SAN_OPTIONS") for name in os.environ)
 
 # terraform that goes on for ever: it tells of its SIGINTs, and has a grandchild in another session that only SIGKILL
 # ends, and that tells when it lived; should it be root's, it gives that up when it is told to.
@@ -84,10 +86,10 @@ def parallel(sentence):
 
 
 class Stage:
-    """What a runner sees of tfqd; @uid: who it runs as."""
+    """What a runner sees of tfqd; @uid: who it runs as; @wrap: a command that becomes it."""
     leftovers, end_leftovers = World.leftovers, World.end_leftovers
 
-    def __init__(self, script=DEAF, uid=None):
+    def __init__(self, script=DEAF, uid=None, wrap=()):
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="tfq-e2e."))
         os.chmod(self.path, 0o777)
         for name, text in (("terraform", MARK + script), ("beat", BEAT)):
@@ -107,7 +109,7 @@ class Stage:
         self.recording = open(os.path.join(self.path, "output"), "w+b", buffering=0,
                               opener=lambda path, flags: os.open(path, flags | os.O_APPEND, 0o600))
         self.runner = subprocess.Popen(
-            [runner, "--job", "7", "--socket", address], user=uid, stdin=subprocess.DEVNULL,
+            [*wrap, runner, "--job", "7", "--socket", address], user=uid, stdin=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")})
         self.link, self.pid, self.deadline = None, None, None
 
@@ -202,7 +204,10 @@ class Stage:
         """All that was there is gone, in time, and the runner has said so."""
         if self.deadline:
             check(now() < self.deadline, f"it took until {now() - self.deadline:.2f} s after the deadline")
-        same(self.others(), [], "what is left")
+        left = self.others()
+        if IS_SANITIZED:  # the leak check at the runner's end looks at it from a clone of it
+            left = [entry for entry in left if "tfq-runner --job 7" not in entry[1]]
+        same(left, [], "what is left")
         same({name: report.get(name) for name in expected}, expected, "the report")
 
     def interrupted(self):
@@ -254,7 +259,7 @@ def ends_in_time():
 @parallel("later deadlines move the SIGINT, then the kill; earlier ones and nonsense change nothing")
 def moves():
     with Stage() as stage:
-        stage.go(7.5, 1)
+        stage.go(8.5, 2)
         stage.move(stage.deadline + 2)
         for wrong in (0, 1, stage.deadline - 1, -5, stage.deadline - 2):
             stage.move(wrong)
@@ -262,7 +267,7 @@ def moves():
             stage.order("deadline", deadline=wrong)
         first = stage.deadline
         wait_for(lambda: stage.marks("int"), "the SIGINT")
-        is_between(stage.interrupted(), first - MARGIN - 1, "the SIGINT")
+        is_between(stage.interrupted(), first - MARGIN - 2, "the SIGINT")
         stage.move(first + 1)
         wait_for(lambda: len(stage.notes()) == 2, "the word that the lease was renewed")
         stage.move(first + 2)
@@ -278,9 +283,9 @@ def moves():
 @parallel("a lease that is renewed again and again does nothing to terraform")
 def renewed():
     with Stage() as stage:
-        stage.go(7, 1)
+        stage.go(8.5, 1)
         for _ in range(4):
-            stage.move(now() + 7)
+            stage.move(now() + 8.5)
             beat = stage.last_beat()
             wait_for(lambda wanted=beat + 0.8: stage.last_beat() > wanted, "more of its life")
         same(stage.marks("int"), [], "the SIGINTs")
@@ -302,7 +307,8 @@ def link_closed():
         same(len(stage.notes()), 2, "the number of notes")
 
 
-def lives_on(**lease):
+@parallel("without a lease nobody is ever killed")
+def no_lease():
     with Stage() as stage:
         stage.go(None)
         stage.order("deadline", deadline=round((now() + 0.1) * 1e6))  # nor does one come later
@@ -314,11 +320,6 @@ def lives_on(**lease):
         report = stage.report("exited")  # with what it left behind
         stage.check_over(report, exit_code=0, fenced=False)
         stage.leave()
-
-
-@parallel("without a lease nobody is ever killed")
-def no_lease():
-    lives_on()
 
 
 @parallel("a lease that is over, or too near its end, starts nothing")
@@ -401,7 +402,6 @@ def runner_killed_without_lease():
         stage.go(None)
         stage.runner.kill()
         stage.runner.wait()
-        stage.write("proof")
         wait_for(lambda: os.getpgid(stage.pid) and stage.last_beat(), "the grandchild's life")
         born = stage.last_beat()
         wait_for(lambda: stage.last_beat() > born + 1, "a longer life")
@@ -418,6 +418,54 @@ def stopped():
         is_between(now(), stage.deadline - MARGIN, "the end")
         stage.check_over(report, exit_signal=9, fenced=True)
         stage.leave()
+
+
+@parallel("a runner without a free descriptor kills terraform and its group all the same, and the rest once it has one")
+def no_descriptors():
+    with Stage() as stage:
+        stage.go(7, 1)
+        end = stage.deadline - MARGIN
+        wait_for(stage.last_beat, "the grandchild's life")
+        limits = resource.prlimit(stage.runner.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(stage.runner.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        wait_for(lambda: not is_alive(stage.pid), "terraform's death")
+        is_between(now(), end, "terraform's end")
+        check(now() < stage.deadline, "it took until after the deadline")
+        wait_for(lambda: stage.last_beat() > end + 0.5, "the life of what is in another group")
+        resource.prlimit(stage.runner.pid, resource.RLIMIT_NOFILE, limits)
+        stage.check_over(stage.report("exited"), exit_signal=9, fenced=True)
+        stage.leave()
+
+
+@parallel("where /proc does not tell what there would be to kill, nothing is started under a lease")
+def no_proc():
+    wrap = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
+    if IS_SANITIZED:
+        raise Skip("sanitizers need /proc")
+    if subprocess.run([*wrap, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        raise Skip("needs the right to mount")
+    with Stage(wrap=wrap) as stage:
+        stage.order("go", hold_lock=False, deadline=round((now() + 60) * 1e6))
+        report = stage.report("refused")
+        same(report["exit_code"], 125, "the exit code")
+        contains(report["message"], "/proc is not mounted", "CONFIG_PROC_CHILDREN", "takeover = ask")
+        stage.leave()
+        same(stage.lines("journal"), [], "what terraform has said")
+
+
+@parallel("a ^D that was typed before a child had to be made anew ends the new one's input, too")
+def end_of_input():
+    with Stage("cat > \"$DIR/read\"\nmark start\n") as stage:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            stage.order("attach", [theirs.fileno()])
+            ours.sendall(bytes([17]) + bytes(15))  # FRAME_INPUT_END
+            first = children_of(stage.runner.pid)
+            os.kill(first[0], signal.SIGKILL)
+            wait_for(lambda: not children_of(stage.runner.pid), "the end of the child that waited")
+            stage.go(None)
+            stage.check_over(stage.report("exited"), exit_code=0)
+            same(stage.lines("read"), [], "what was typed")
 
 
 @parallel("what the runner may not kill keeps it from saying that all is over; it goes on trying")

@@ -11,6 +11,7 @@ from harness import KEY, World, case, check, contains, main, same, wait_for  # n
 
 OTHER = "other/terraform.tfstate"
 W1_KEY = f"env:/w1/{KEY}"
+UNTIL_END = "while [ ! -e end ]; do sleep 0.05; done"  # a directory's command that waits for that file
 
 
 def ran(result, code=0):
@@ -65,16 +66,17 @@ def locks_what_the_plan_names():
 @case("jobs on the plan's state and on the directory's wait in their own queues")
 def own_queue():
     with World() as world:
-        first, second = world.directory("first"), world.directory("second")
+        first, second = world.directory("first"), world.directory("second", command=UNTIL_END)
         plan(first)
         reinit(first, OTHER)
-        holder = second.apply("holder", 1.5)
+        holder = second.apply("holder")
         second.wait_started("holder")
         behind = apply(first, "planned")
         same(world.wait_job("planned", "queued")["ahead"]["id"], world.job_of("holder")["id"], "who is ahead")
         beside = first.apply("beside")
         same(beside.wait().code, 0, f"the exit code on the directory's own state ({beside.err})")
         check(holder.is_running(), "it waited for another state's job")
+        second.write("end", "")
         same([holder.wait().code, behind.wait().code], [0, 1], f"the exit codes ({behind.err})")
         contains(behind.err, "Saved plan is stale")  # holder has changed the state that it was made for
 
@@ -216,7 +218,7 @@ def gone():
 @case("what terraform would refuse as a plan is refused at once, even while somebody else runs")
 def no_plan():
     with World() as world:
-        work = world.directory()
+        work = world.directory(command=UNTIL_END)
         os.mkdir(os.path.join(work.path, "folder"))
         work.write("text", "hello\n")
         work.write("empty", "")
@@ -227,7 +229,7 @@ def no_plan():
             data = file.read()
         with open(os.path.join(work.path, "cut"), "wb") as file:
             file.write(data[:-40])
-        holder = work.apply("holder", 3)
+        holder = work.apply("holder")
         work.wait_started("holder")
         for name, says in (("nowhere", "there is no such plan file"), ("folder", "use -chdir=DIR"),
                            ("text", "is no saved plan"), ("empty", "is no saved plan"),
@@ -238,6 +240,7 @@ def no_plan():
             contains(result.err, name, says)
         check(holder.is_running(), "they have waited")
         same(len(world.jobs()), 1, "the number of jobs")
+        work.write("end", "")
         ran(holder.wait())
 
 
@@ -304,14 +307,15 @@ def flags():
 @case("a plan with a local backend waits in the line of that file, and terraform locks it")
 def local():
     with World() as world:
-        work = world.directory(backend="")
-        plan(work, seconds=0.6)
+        work = world.directory(backend="", command=UNTIL_END)
+        plan(work)
         program = apply(work, "planned")
         work.wait_started("planned")
         behind = work.apply("behind")
         job = world.wait_job("behind", "queued")
         same((job["lock"], job["state"]), ("the state is a local file", f"local:{work.path}/terraform.tfstate"), "it")
         same(job["ahead"]["id"], world.job_of("planned")["id"], "who is ahead: the same line")
+        work.write("end", "")
         same([program.wait().code, behind.wait().code], [0, 0], f"the exit codes ({program.err}{behind.err})")
         same(work.order(), ["planned", "behind"], "the order")
         work.check_no_overlap()

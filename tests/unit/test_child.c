@@ -108,7 +108,7 @@ END_TEST
 /* A runner that dies: _i 1 under a lease, its child dies too; 0 without one, it lives on. */
 START_TEST(parent_that_dies)
 {
-	char script[] = "echo ran; read line; echo $line", buffer[16];
+	char script[] = "echo ran; read line; echo $line";
 	int in[2], pids[2], status;
 	pid_t runner;
 
@@ -128,12 +128,13 @@ START_TEST(parent_that_dies)
 								.umask = 022,
 								.stdin_fd = in[0] }) < 0 ||
 		    child_go(&child, _i == 0 ? 0 : boottime() + USEC_PER_HOUR) < 0 ||
-		    read(child.out, buffer, 4) < -1)
-			_exit(1);
+		    poll(&(struct pollfd){ .fd = child.out, .events = POLLIN }, 1, WAIT_MSEC) != 1)
+			_exit(1); /* its echo must not meet a pipe without a reader */
 		(void)!write(pids[1], &child.pid, sizeof(child.pid));
 		for (;;)
 			(void)pause();
 	}
+	(void)close(pids[1]); /* or a runner that fails would not be heard of */
 	ck_assert_int_eq(read(pids[0], &child.pid, sizeof(child.pid)), sizeof(child.pid));
 	ck_assert_int_eq(kill(runner, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(runner, NULL, 0), runner);
