@@ -10,10 +10,12 @@
 #include "client/exits.h"
 #include "client/print.h"
 #include "client/rpc.h"
+#include "common/clock.h"
 #include "common/parse.h"
 #include "common/wire.h"
 
-unsigned long long command_job_id(const char *text)
+/* A job's number, "42" or "#42". Return: it, or 0 after telling the user that @text is none. */
+static unsigned long long take_id(const char *text)
 {
 	uint64_t id = 0;
 
@@ -139,7 +141,7 @@ int cmd_info(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (optind < argc) {
-		id = command_job_id(argv[optind]);
+		id = take_id(argv[optind]);
 		if (id == 0) {
 			json_decref(parameters);
 			return EXIT_USAGE;
@@ -164,7 +166,7 @@ int cmd_info(int argc, char **argv)
 static int cancel(unsigned long long id, bool force)
 {
 	json_t *answer = NULL;
-	const uint64_t asked_usec = print_now();
+	const uint64_t asked_usec = clock_usec(CLOCK_REALTIME);
 	const json_t *job;
 	const char *status;
 	bool had_ended;
@@ -207,7 +209,7 @@ int cmd_cancel(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	for (int i = optind; i < argc; i++) {
-		const unsigned long long id = command_job_id(argv[i]);
+		const unsigned long long id = take_id(argv[i]);
 		const int one = id ? cancel(id, force) : EXIT_USAGE;
 
 		r = r == 0 ? one : r;

@@ -16,6 +16,3 @@ int cmd_cancel(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_who(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
-
-/* A job's number, "42" or "#42". Return: it, or 0 after telling the user that @text is none. */
-unsigned long long command_job_id(const char *text);

@@ -9,6 +9,7 @@
 #include <wchar.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/parse.h"
 #include "common/text.h"
 
@@ -53,17 +54,9 @@ uint64_t print_number(const json_t *object, const char *name)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
-uint64_t print_now(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec)
 {
-	const uint64_t until = until_usec ? until_usec : print_now();
+	const uint64_t until = until_usec ? until_usec : clock_usec(CLOCK_REALTIME);
 	const uint64_t usec = since_usec && until > since_usec ? until - since_usec : 0;
 	const uint64_t unit = usec < USEC_PER_SEC ? USEC_PER_MSEC : USEC_PER_SEC;
 

@@ -14,9 +14,6 @@ const char *print_text(char *buf, size_t size, const json_t *object, const char 
 
 uint64_t print_number(const json_t *object, const char *name);
 
-/* Microseconds since 1970. */
-uint64_t print_now(void);
-
 /* "14 min": since @since_usec (microseconds since 1970) until @until_usec, or now if that is 0.
  * @buf: 32 bytes. */
 const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec);

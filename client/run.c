@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/exits.h"
@@ -20,16 +19,9 @@
 #include "client/rpc.h"
 #include "client/run_parts.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/parse.h"
 #include "common/tfargs.h"
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* --- what tfqd tells
  * --------------------------------------------------------------------------------- */
@@ -48,9 +40,9 @@ static void take_job(struct run *run, const json_t *message)
 	json_decref(run->job);
 	run->job = json_incref(job);
 	run->is_over = !json_is_true(json_object_get(message, "continues"));
-	run->is_running = !run->is_over &&
-			  (run->has_output || is_status(run, "running") ||
-			   is_status(run, "approving") || is_status(run, "stopping"));
+	run->is_running =
+		!run->is_over && (run->has_output || is_status(run, "running") ||
+				  is_status(run, "approving") || is_status(run, "stopping"));
 	if (run->is_running || run->is_over)
 		waiting_clear(&run->waiting);
 	else
@@ -213,7 +205,7 @@ static int exit_code(const struct run *run)
 
 static int time_left_ms(const struct run *run)
 {
-	const uint64_t now = now_usec();
+	const uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
 	if (run->deadline_usec == 0 || run->is_running || run->is_over || run->has_timed_out)
 		return -1;
@@ -224,7 +216,7 @@ static int time_left_ms(const struct run *run)
 static void give_up_waiting(struct run *run)
 {
 	if (run->deadline_usec == 0 || run->is_running || run->is_over || run->has_timed_out ||
-	    now_usec() < run->deadline_usec)
+	    clock_usec(CLOCK_MONOTONIC) < run->deadline_usec)
 		return;
 	waiting_clear(&run->waiting);
 	run->has_timed_out = true;
@@ -355,7 +347,7 @@ int run_queued(char *const *argv, const struct run_options *options)
 	if (!options->detach)
 		run.signals = run_open_signals();
 	if (options->wait_timeout_usec > 0)
-		run.deadline_usec = now_usec() + options->wait_timeout_usec;
+		run.deadline_usec = clock_usec(CLOCK_MONOTONIC) + options->wait_timeout_usec;
 	r = run_submit(&run, argv, &subject);
 	if (r != 0)
 		return r;

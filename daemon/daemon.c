@@ -391,10 +391,11 @@ static int make_parts(struct daemon *daemon, char *const *env)
 							.env = env,
 							.config = daemon->config,
 						});
-	if (r >= 0)
-		r = lock_probes_new(&daemon->probes, daemon->event);
 	if (r < 0)
 		return log_error(r, "Failed to set up the look for credentials: %m");
+	r = lock_probes_new(&daemon->probes, daemon->event);
+	if (r < 0)
+		return log_error(r, "Failed to set up the probes of stores: %m");
 	r = scheduler_new(&daemon->scheduler,
 			  &(struct scheduler_setup){
 				  .event = daemon->event,

@@ -237,11 +237,6 @@ struct http *http_free(struct http *http)
 	return NULL;
 }
 
-sd_event *http_event(const struct http *http)
-{
-	return http->event;
-}
-
 /* --- what an answer brings ------------------------------------------------------------ */
 
 static size_t on_body(char *data, size_t size, size_t count, void *userdata)

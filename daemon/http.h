@@ -64,9 +64,6 @@ int http_new(struct http **ret, sd_event *event);
 struct http *http_free(struct http *http);
 DEFINE_FREEP(http);
 
-/* The loop that its callbacks come from. */
-sd_event *http_event(const struct http *http);
-
 /*
  * Start a request. @done is called once, from the loop, never from within this call.
  * Return: 0 and the transfer in *@ret, valid until @done or http_cancel(); -ENOMEM; -EINVAL

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/parse.h"
 #include "common/text.h"
@@ -254,7 +255,7 @@ static bool has_left(const struct lane *lane, uint64_t usec)
 
 	if (lane_takes_over(lane))
 		usec += config->stop_grace_usec + WIRE_KILL_MARGIN_USEC;
-	return lock_deadline(lane->lock) > scheduler_now(CLOCK_BOOTTIME) + usec;
+	return lock_deadline(lane->lock) > clock_usec(CLOCK_BOOTTIME) + usec;
 }
 
 /* Held, and confirmed. */
@@ -301,7 +302,7 @@ static bool is_limit_reached(const struct lane *lane)
 	if (config->handover_jobs > 0 && lane->handover_count + 1 >= config->handover_jobs)
 		return true;
 	return config->handover_usec > 0 && lane->held_since_usec > 0 &&
-	       scheduler_now(CLOCK_BOOTTIME) - lane->held_since_usec >= config->handover_usec;
+	       clock_usec(CLOCK_BOOTTIME) - lane->held_since_usec >= config->handover_usec;
 }
 
 /* Can @next take the lock over from @job, without its being let go? */

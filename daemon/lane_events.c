@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/parse.h"
 #include "common/text.h"
@@ -48,7 +49,7 @@ static void on_info(char *buf, size_t size, uint64_t id, void *userdata)
 static void on_held(struct lane *lane, struct job *active)
 {
 	if (lane->held_since_usec == 0)
-		lane->held_since_usec = scheduler_now(CLOCK_BOOTTIME);
+		lane->held_since_usec = clock_usec(CLOCK_BOOTTIME);
 	if (!active || !lock_is_held_by(lane->lock, active->id))
 		return;
 	journal_job(LOG_DEBUG, active, "holds the lock, ID %s", active->lock_id);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/explain.h"
 #include "common/log.h"
 #include "common/parse.h"
@@ -170,7 +171,7 @@ static int make_stores(struct preflight *preflight, char **ret_error)
 static bool lives_long_enough(const struct preflight *preflight, char **ret_error)
 {
 	const struct identity *identity = preflight->identity;
-	const uint64_t now = scheduler_now(CLOCK_REALTIME);
+	const uint64_t now = clock_usec(CLOCK_REALTIME);
 	const uint64_t needed =
 		preflight->usual_usec > LIFE_MIN_USEC ? preflight->usual_usec : LIFE_MIN_USEC;
 	const uint64_t left = identity->expires_usec > now ? identity->expires_usec - now : 0;

@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/env.h"
 #include "common/log.h"
 #include "common/parse.h"
@@ -26,14 +26,6 @@
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
 #define USUAL_MIN           3 /* runs of a kind that tell how long one takes */
 #define USUAL_MAX           15
-
-uint64_t scheduler_now(clockid_t clock)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* --- the register ---------------------------------------------------------------------------- */
 
@@ -166,7 +158,7 @@ static void close_job(struct scheduler *scheduler, struct job *job)
 	if (was_active)
 		lane_hand_on(lane_of(line), job);
 
-	job->ended_usec = scheduler_now(CLOCK_REALTIME);
+	job->ended_usec = clock_usec(CLOCK_REALTIME);
 	runner_link_end(job);
 	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);
@@ -203,7 +195,7 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 	line->lost_session = job->session;
 	lock_set_takeover(lane_of(line)->lock, false); /* nor may anybody elsewhere go on */
 	queue_remove(scheduler->queue, job);
-	job->ended_usec = scheduler_now(CLOCK_REALTIME);
+	job->ended_usec = clock_usec(CLOCK_REALTIME);
 	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);
 	scheduler->over_count++;
@@ -323,7 +315,7 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job)
 		present && present->lets_push && strcmp(job->operation, "state-push") == 0;
 
 	job->id = scheduler->next_id;
-	job->submitted_usec = scheduler_now(CLOCK_REALTIME);
+	job->submitted_usec = clock_usec(CLOCK_REALTIME);
 	r = runner_link_reserve(scheduler->setup.jobs_dir, job->id);
 	if (r < 0)
 		return r;

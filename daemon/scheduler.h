@@ -25,8 +25,6 @@ struct scheduler;
 struct identities;
 struct lock_probes;
 
-uint64_t scheduler_now(clockid_t clock); /* microseconds */
-
 struct scheduler_callbacks {
 	/* Something of @job has changed that a watcher would see. */
 	void (*on_changed)(const struct job *job, void *userdata);

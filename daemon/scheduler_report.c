@@ -7,6 +7,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "common/clock.h"
 #include "daemon/journal.h"
 #include "daemon/peer.h"
 #include "daemon/scheduler_parts.h"
@@ -49,7 +50,7 @@ void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
 		return;
 	lane = lane_of(job->line);
 	job->pid = report->pid;
-	job->started_usec = scheduler_now(CLOCK_REALTIME);
+	job->started_usec = clock_usec(CLOCK_REALTIME);
 	job_close_fds(job); /* kept until now, for another runner if the first had died */
 	if (lane->is_handed_over && report->at_usec >= lane->exited_usec)
 		job->handover_usec = report->at_usec - lane->exited_usec;

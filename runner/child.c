@@ -7,11 +7,10 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "common/parse.h"
+#include "common/clock.h"
 #include "common/process.h"
 
 struct pipes {
@@ -48,17 +47,11 @@ static int pipes_open(struct pipes *pipes)
 /* @parent is to be outlived by nobody who works under a lease: it alone would end him in time. */
 static int bind_to_lease(uint64_t until_usec, pid_t parent)
 {
-	struct timespec now;
-
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return -errno;
 	if (getppid() != parent) /* it was dead before */
 		_exit(0);
-	if (clock_gettime(CLOCK_BOOTTIME, &now) < 0)
-		return -errno;
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000 < until_usec
-		       ? 0
-		       : -ETIME;
+	return clock_usec(CLOCK_BOOTTIME) < until_usec ? 0 : -ETIME;
 }
 
 /* Everything but the exec, then wait for the word. The end of the pipe means: never mind. */

@@ -6,26 +6,22 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "common/parse.h"
+#include "common/clock.h"
 
 static int append(struct recording *recording, enum frame_type type, uint8_t stream,
 		  const void *body, size_t len)
 {
 	unsigned char header[FRAME_HEADER_LEN];
 	struct iovec iov[2] = { { header, sizeof(header) }, { .iov_len = len } };
-	struct timespec now;
 	ssize_t n;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now);
 	frame_encode_header(header, &(struct frame){
 					    .type = (uint8_t)type,
 					    .stream = stream,
 					    .len = (uint32_t)len,
-					    .at_usec = (uint64_t)now.tv_sec * USEC_PER_SEC +
-						       (uint64_t)now.tv_nsec / 1000,
+					    .at_usec = clock_usec(CLOCK_REALTIME),
 				    });
 	memcpy(&iov[1].iov_base, &body, sizeof(body)); /* writev() does not write there */
 

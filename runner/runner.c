@@ -10,18 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "runner/runner_parts.h"
-
-uint64_t runner_now_usec(clockid_t clock)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* The machine goes down, or somebody means us: terraform is asked politely, once. */
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info,

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/tfargs.h"
 #include "runner/runner_parts.h"
 
@@ -184,7 +185,7 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 	runner->is_started = true;
 	runner_report(runner, "started",
 		      json_pack("{s:i, s:I}", "pid", (int)runner->child.pid, "at",
-				(json_int_t)runner_now_usec(CLOCK_MONOTONIC)));
+				(json_int_t)clock_usec(CLOCK_MONOTONIC)));
 }
 
 bool runner_interrupt(struct runner *runner, int level)

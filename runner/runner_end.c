@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "common/clock.h"
 #include "runner/runner_parts.h"
 #include "runner/tree.h"
 
@@ -170,7 +171,7 @@ int runner_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *in
 		}
 		runner->status = status;
 		runner->is_exited = true;
-		runner->exited_usec = runner_now_usec(CLOCK_MONOTONIC);
+		runner->exited_usec = clock_usec(CLOCK_MONOTONIC);
 	}
 	if (!runner->is_started || runner->is_over)
 		return 0;

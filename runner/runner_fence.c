@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "runner/runner_parts.h"
 #include "runner/tree.h"
 
@@ -18,8 +19,8 @@
 static struct fence_time read_clocks(void)
 {
 	return (struct fence_time){
-		.boot_usec = runner_now_usec(CLOCK_BOOTTIME),
-		.real_usec = runner_now_usec(CLOCK_REALTIME),
+		.boot_usec = clock_usec(CLOCK_BOOTTIME),
+		.real_usec = clock_usec(CLOCK_REALTIME),
 	};
 }
 

@@ -49,8 +49,6 @@ struct runner {
 
 /* runner.c */
 
-uint64_t runner_now_usec(clockid_t clock);
-
 /* runner_orders.c */
 
 /* Connect to the tfqd that listens on @socket. Return: 0, or a negative errno. */

@@ -36,11 +36,6 @@ struct head {
 	unsigned int size; /* bytes of value in the input */
 };
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 static int take_number(struct input *in, unsigned int size, uint64_t *ret)
 {
 	uint64_t value = 0;
@@ -147,7 +142,7 @@ static int take_name(struct input *in, json_t **ret_holder, const char **ret)
 
 static int take_pair(struct input *in, json_t *map)
 {
-	CLEANUP(json_freep) json_t *holder = NULL;
+	CLEANUP(backend_json_freep) json_t *holder = NULL;
 	json_t *value = NULL;
 	const char *name = NULL;
 	int r;
@@ -173,7 +168,7 @@ static int take_element(struct input *in, json_t *list)
 /* @count may be a lie; every element takes a byte at least, so the input's end is found in time. */
 static int take_nested(struct input *in, bool is_map, uint64_t count, json_t **ret)
 {
-	CLEANUP(json_freep) json_t *nested = is_map ? json_object() : json_array();
+	CLEANUP(backend_json_freep) json_t *nested = is_map ? json_object() : json_array();
 	int r = 0;
 
 	if (!nested)
@@ -221,7 +216,7 @@ static int take_value(struct input *in, json_t **ret)
 int msgpack_to_json(json_t **ret, const void *data, size_t len, unsigned int depth_max)
 {
 	struct input in = { .at = data, .len = len, .depth = depth_max };
-	CLEANUP(json_freep) json_t *value = NULL;
+	CLEANUP(backend_json_freep) json_t *value = NULL;
 	int r;
 
 	assert(ret && data);

@@ -24,11 +24,6 @@ struct plan {
 	struct protobuf terraform_version, type, config;
 };
 
-static void json_freep(json_t **p)
-{
-	backend_json_free(*p);
-}
-
 /* --- Protocol Buffers ------------------------------------------------------------------------- */
 
 /* One that comes twice would have to be merged; terraform never writes that. */
@@ -128,7 +123,7 @@ static int print(char **ret, const json_t *value)
 
 static int print_backend(char **ret, const struct plan *plan, json_t *config)
 {
-	CLEANUP(json_freep)
+	CLEANUP(backend_json_freep)
 	json_t *value =
 		json_pack("{s:i, s:s%, s:{s:s%, s:O, s:i}}", "version", 3, "terraform_version",
 			  plan->terraform_version.at ? (const char *)plan->terraform_version.at
@@ -142,7 +137,7 @@ static int print_backend(char **ret, const struct plan *plan, json_t *config)
 int plan_decode(char **ret, const void *data, size_t len, const char **ret_why)
 {
 	struct plan plan = { 0 };
-	CLEANUP(json_freep) json_t *config = NULL;
+	CLEANUP(backend_json_freep) json_t *config = NULL;
 	int r;
 
 	assert(ret && data && ret_why);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/parse.h"
 #include "common/secret.h"
 #include "common/text.h"
@@ -385,14 +386,6 @@ static bool follow(struct aws_transfer *transfer, const struct aws_answer *answe
 	return true;
 }
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 /*
  * The keys are not, or no longer, known to the server. New ones are asked for; until they are
  * there nothing that is sent can do anything, so each try counts as not sent.
@@ -400,7 +393,7 @@ static uint64_t now_usec(void)
 static bool is_being_renewed(const struct aws_transfer *transfer)
 {
 	struct aws_client *client = transfer->client;
-	const uint64_t now = now_usec();
+	const uint64_t now = clock_usec(CLOCK_BOOTTIME);
 
 	if (client->expired_since_usec == 0)
 		client->expired_since_usec = now;

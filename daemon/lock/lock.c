@@ -10,17 +10,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "daemon/lock/lock_parts.h"
-
-uint64_t lock_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* --- what each side is to do -------------------------------------------------------------- */
 
@@ -97,7 +89,7 @@ void lock_on_side(struct lock_side *side, unsigned side_events)
 	unsigned events;
 
 	if (side_events & LEASE_EV_RELEASED && lock->leave_free_usec > 0) {
-		lease_hold_off(&side->lease, lock_now() + lock->leave_free_usec);
+		lease_hold_off(&side->lease, clock_usec(CLOCK_BOOTTIME) + lock->leave_free_usec);
 		if (side->kind == LOCK_S3 || !lock->sides[LOCK_S3].is_used)
 			lock->leave_free_usec = 0;
 	}
@@ -246,7 +238,7 @@ const struct lockinfo_seen *lock_holder(const struct lock *lock)
 
 void lock_prospect(const struct lock *lock, struct lock_prospect *ret)
 {
-	const uint64_t now = lock_now();
+	const uint64_t now = clock_usec(CLOCK_BOOTTIME);
 
 	*ret = (struct lock_prospect){ 0 };
 	for (int i = 0; i < LOCK_KIND_COUNT; i++) {

@@ -14,8 +14,6 @@
 #include "daemon/lock/lease.h"
 #include "daemon/lock/lockinfo.h"
 
-uint64_t lock_now(void); /* CLOCK_BOOTTIME, microseconds */
-
 #define LOCK_ERROR_MAX 768 /* bytes of a sentence about what went wrong, with the NUL */
 
 /* --- a store: one lock, seen with one job's credentials ---------------------------------- */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/parse.h"
 #include "daemon/lock/lock_parts.h"
@@ -63,7 +64,7 @@ void lock_side_watch_ghost(struct lock_side *side)
 		side->ghost_wait_usec = 0;
 		return;
 	}
-	set_timer(side, lock_now() + side->ghost_wait_usec);
+	set_timer(side, clock_usec(CLOCK_BOOTTIME) + side->ghost_wait_usec);
 	side->is_ghost_watch = true;
 }
 
@@ -84,7 +85,7 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 	if (answer->result != LEASE_R_UNSENT && answer->result != LEASE_R_UNKNOWN &&
 	    answer->result != LEASE_R_THROTTLED && answer->result != LEASE_R_DENIED)
 		side->lease.config.acquire_tries = UINT_MAX; /* it works: an outage is waited for */
-	events = lease_answer(&side->lease, lock_now(), answer);
+	events = lease_answer(&side->lease, clock_usec(CLOCK_BOOTTIME), answer);
 	side->has_trouble |= (events & LEASE_EV_TROUBLE) != 0;
 	side->has_holder = side->lease.state == LEASE_FOREIGN ||
 			   (events & LEASE_EV_LOST && answer->result == LEASE_R_DONE);
@@ -147,7 +148,7 @@ static void pump(struct lock_side *side)
 	lockinfo_nonce(nonce, random);
 
 	for (;;) {
-		lease_next(&side->lease, lock_now(), nonce, &request);
+		lease_next(&side->lease, clock_usec(CLOCK_BOOTTIME), nonce, &request);
 		if (request.op == LEASE_NONE)
 			break;
 		r = send_request(side, &request);
@@ -158,7 +159,7 @@ static void pump(struct lock_side *side)
 		log_warning(r, "Failed to send a lock request: %m");
 		lock_side_set_error(side, "tfqd could not send the request (out of memory?)");
 		side->busy = NULL;
-		(void)lease_answer(&side->lease, lock_now(),
+		(void)lease_answer(&side->lease, clock_usec(CLOCK_BOOTTIME),
 				   &(struct lease_answer){ .result = LEASE_R_UNSENT });
 	}
 	expiry = lease_expiry(&side->lease);
@@ -178,7 +179,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 		side->ghost_wait_usec *= 2;
 	}
 	side->is_ghost_watch = false;
-	events = lease_tick(&side->lease, lock_now());
+	events = lease_tick(&side->lease, clock_usec(CLOCK_BOOTTIME));
 	pump(side);
 	lock_on_side(side, events);
 	return 0;

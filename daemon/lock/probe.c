@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "daemon/lock/probe_run.h"
@@ -107,7 +108,8 @@ static void on_run(struct probe_run *run, enum probe_verdict verdict,
 	entry->is_good = is_good;
 	(void)snprintf(entry->why, sizeof(entry->why), "%s", error);
 	if (is_good || verdict == PROBE_BAD)
-		entry->until_usec = lock_now() + (is_good ? PROBE_GOOD_USEC : PROBE_BAD_USEC);
+		entry->until_usec =
+			clock_usec(CLOCK_BOOTTIME) + (is_good ? PROBE_GOOD_USEC : PROBE_BAD_USEC);
 	log_debug(0, "Tried out %s: %s", entry->name, is_good ? "it can keep locks" : error);
 	entry->starter = NULL;
 	entry->run = probe_run_free(run);
@@ -133,7 +135,7 @@ static void advance(struct entry *entry)
 {
 	int r;
 
-	while (entry->waiting && !entry->run && lock_now() < entry->until_usec)
+	while (entry->waiting && !entry->run && clock_usec(CLOCK_BOOTTIME) < entry->until_usec)
 		tell(entry->waiting, entry->is_good, &entry->traits, entry->why);
 	while (entry->waiting && !entry->run) {
 		struct lock_probe *probe = entry->waiting;
@@ -172,7 +174,7 @@ static struct entry *entry_free(struct entry *entry)
 /* Also forgets what is not known any more. */
 static struct entry *find(struct lock_probes *probes, const char *name)
 {
-	const uint64_t now = lock_now();
+	const uint64_t now = clock_usec(CLOCK_BOOTTIME);
 	struct entry *found = NULL;
 
 	for (struct entry **at = &probes->entries; *at;) {
@@ -248,7 +250,7 @@ int lock_probe_start(struct lock_probe **ret, struct probe_traits *ret_traits,
 
 	if (!entry)
 		return -ENOMEM;
-	if (entry->is_good && lock_now() < entry->until_usec) {
+	if (entry->is_good && clock_usec(CLOCK_BOOTTIME) < entry->until_usec) {
 		*ret_traits = entry->traits;
 		return 1;
 	}

@@ -10,11 +10,11 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/aws_files.h"
 #include "common/backend_parts.h"
+#include "common/clock.h"
 #include "common/env.h"
 #include "common/parse.h"
 #include "common/text.h"
@@ -41,14 +41,6 @@ int keys_set(struct keys *keys, const char *access_key, const char *secret_key, 
 
 /* --- clocks ------------------------------------------------------------------------------------
  */
-
-static uint64_t clock_usec(clockid_t clock)
-{
-	struct timespec now = { 0 };
-
-	(void)clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
 
 uint64_t ask_now(void)
 {

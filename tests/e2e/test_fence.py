@@ -4,7 +4,6 @@
 
 Each case plays tfqd to a runner of its own. They wait more than they work, so all run beside each other.
 """
-import concurrent.futures
 import json
 import os
 import resource
@@ -17,8 +16,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (RUNNER, Skip, Varlink, World, case, check, children_of, contains, is_alive, main,  # noqa: E402
-                     same, wait_for)
+from harness import (RUNNER, Skip, Varlink, World, check, children_of, contains, is_alive, main,  # noqa: E402
+                     parallel, same, wait_for)
 
 MARGIN = 5.0  # WIRE_KILL_MARGIN_USEC
 LATE = 1.5  # a busy machine's; a signal too early is never excused
@@ -60,29 +59,8 @@ MARK = """\
 mark() { read -r up _ < /proc/uptime; echo "$1 $up" >> "$DIR/journal"; }
 """
 
-FUTURES = {}
-
-
 def now():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def parallel(sentence):
-    """A case that runs beside the others; all begin with the first one that main() wants."""
-    def add(function):
-        FUTURES[sentence] = function
-
-        @case(sentence)
-        def wait():
-            if callable(FUTURES[sentence]):
-                words = sys.argv[1:]
-                pool = concurrent.futures.ThreadPoolExecutor(len(FUTURES))
-                for other, start in FUTURES.items():
-                    if not words or any(word in other for word in words):
-                        FUTURES[other] = pool.submit(start)
-            FUTURES[sentence].result()
-        return wait
-    return add
 
 
 class Stage:

@@ -4,7 +4,6 @@
 
 What takes its time runs beside each other, see parallel().
 """
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -20,8 +19,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 import s3server  # noqa: E402
 from credserver import CredServer, stamp  # noqa: E402
-from harness import (Skip, World, case, check, children_of, contains, is_alive, lacks, main, same,  # noqa: E402
-                     wait_for)
+from harness import (Skip, World, case, check, children_of, contains, is_alive, lacks, main, parallel,  # noqa: E402
+                     same, wait_for)
 
 ARN = "arn:aws:iam::123456789012:role/"
 QUICK = "[lock]\nlease = 30s\nrenew = 1s\nstop_grace = 2s\npoll_min = 100ms\npoll_max = 200ms\n" \
@@ -73,27 +72,6 @@ sso_region = us-east-1
 sso_start_url = https://x/old
 """
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "OPSKEY", "AWS_SECRET_ACCESS_KEY": f"{HUSH}-ops"}
-
-FUTURES = {}
-
-
-def parallel(sentence):
-    """A case that runs beside the others of its kind; all begin with the first one that main() wants."""
-    def add(function):
-        FUTURES[sentence] = function
-
-        @case(sentence)
-        def wait():
-            if callable(FUTURES[sentence]):
-                words = sys.argv[1:]
-                pool = concurrent.futures.ThreadPoolExecutor(len(FUTURES))
-                for other, start in FUTURES.items():
-                    if not words or any(word in other for word in words):
-                        FUTURES[other] = pool.submit(start)
-            FUTURES[sentence].result()
-        return wait
-    return add
-
 
 class Lasting(s3server.Key):
     """A key of the stores that lives until @until, by the real clock."""

@@ -19,6 +19,7 @@ The programs come from $TFQ_BUILD (default: build/ of this tree), terraform from
 """
 import array
 import collections
+import concurrent.futures
 import copy
 import json
 import os
@@ -682,6 +683,27 @@ def case(sentence, seconds=CASE_SECONDS):
     def add(function):
         CASES.append((sentence, function, seconds))
         return function
+    return add
+
+
+FUTURES = {}
+
+
+def parallel(sentence):
+    """A case that runs beside the others of its kind in its file; all begin with the first one that main() wants."""
+    def add(function):
+        FUTURES[sentence] = function
+
+        @case(sentence)
+        def wait():
+            if callable(FUTURES[sentence]):
+                words = sys.argv[1:]
+                pool = concurrent.futures.ThreadPoolExecutor(len(FUTURES))
+                for other, start in FUTURES.items():
+                    if not words or any(word in other for word in words):
+                        FUTURES[other] = pool.submit(start)
+            FUTURES[sentence].result()
+        return wait
     return add
 
 

@@ -29,12 +29,6 @@ static unsigned cancelled, started;
 static char clock_host[HTTP_HOST_MAX];
 static int64_t clock_ahead;
 
-sd_event *http_event(const struct http *http)
-{
-	(void)http;
-	return NULL;
-}
-
 int64_t http_clock(const struct http *http, const char *host)
 {
 	(void)http;

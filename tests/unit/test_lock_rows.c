@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/parse.h"
 #include "daemon/lock/lock.h"
 #include "daemon/lock/lock_parts.h"
@@ -207,13 +208,13 @@ static void want(uint64_t job)
 	lock_want(lock, claim);
 }
 
-#define RUN_UNTIL(condition)                                                \
-	do {                                                                \
-		const uint64_t end_ = lock_now() + BOUND_USEC;              \
-		while (!(condition)) {                                      \
-			ck_assert_msg(lock_now() < end_, "%s", #condition); \
-			(void)sd_event_run(event, USEC_PER_MSEC);           \
-		}                                                           \
+#define RUN_UNTIL(condition)                                                                \
+	do {                                                                                \
+		const uint64_t end_ = clock_usec(CLOCK_BOOTTIME) + BOUND_USEC;              \
+		while (!(condition)) {                                                      \
+			ck_assert_msg(clock_usec(CLOCK_BOOTTIME) < end_, "%s", #condition); \
+			(void)sd_event_run(event, USEC_PER_MSEC);                           \
+		}                                                                           \
 	} while (0)
 
 static void hold(uint64_t job)
