@@ -160,7 +160,8 @@ static void retry_later(struct identity_refresh *refresh, const char *why)
 	set_timer(refresh, refresh->retry_usec);
 }
 
-/* In good time before they expire. An instance may be given expired keys: they are good for now. */
+/* In good time before they expire. An instance may be given expired keys: services may accept them
+ * all the same (aws.md 5.5). */
 static void plan(struct identity_refresh *refresh)
 {
 	const uint64_t expires = refresh->identity->expires_usec;
