@@ -8,14 +8,13 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (BUCKET, KEY, MODES, TABLE, TERRAFORM, World, case, check, contains, lacks, main,  # noqa: E402
-                     same, wait_for)
+from harness import (BUCKET, HOLD, KEY, MODES, TABLE, World, case, check, contains, lacks, main,  # noqa: E402
+                     ran, same, wait_for)
 
 MEMBERS = ["ID", "Operation", "Info", "Who", "Version", "Created", "Path"]
 LEASE = {"LeaseOwner": "S", "LeaseJob": "N", "LeaseRvn": "S", "LeaseSeq": "N", "LeaseMs": "N", "LeaseEpoch": "N",
          "LeaseV": "N"}
 STORES = {"s3": ["s3"], "dynamodb": ["dynamodb"], "both": ["s3", "dynamodb"]}
-APPLY = ["apply", "-auto-approve", "-input=false", "-no-color"]
 QUICK = "[lock]\nlease = 30s\nrenew = {renew}\nstop_grace = 5s\n[aws]\nrequest_timeout = 2s\nconnect_timeout = 1s\n"
 POLL = "[lock]\npoll_min = 100ms\npoll_max = 200ms\n"
 W1_KEY = f"env:/w1/{KEY}"
@@ -45,11 +44,6 @@ def in_all_modes(sentence):
     return add
 
 
-def ran(result, code=0):
-    same(result.code, code, f"the exit code ({result.err or result.out[-300:]})")
-    return result
-
-
 def go_json(value):
     """As Go's encoding/json writes it: what OpenTofu compares an Info with before it removes the item."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -58,8 +52,10 @@ def go_json(value):
     return text
 
 
-def raw_apply(world, work, name, seconds=0, *more):
-    return world.spawn(TERRAFORM, *work.apply_argv(name, seconds, *more), cwd=work.path)
+def tries(world):
+    """How often terraform has asked for the lock."""
+    return sum(entry["by"] == "terraform" and entry["key"] in (KEY + ".tflock", f"{BUCKET}/{KEY}")
+               for entry in world.requests(applied=False))
 
 
 def check_content(world, mode, job):
@@ -92,12 +88,13 @@ def check_content(world, mode, job):
 @in_all_modes("two applies: the lock reads as terraform's own while they run, is gone after, -md5 is terraform's alone")
 def applies(mode):
     with World() as world:
-        work = world.directory(mode=mode)
-        program = work.apply("one", 0.5, "-m", "<why> & \\")
+        work = world.directory(mode=mode, command=HOLD)
+        program = work.apply("one", 0, "-m", "<why> & \\")
         work.wait_started("one")
         job = world.wait_job("one", "running")
         same(job["lock"], "tfqd", "who took the lock")
         check_content(world, mode, job)
+        work.write("end", "")
         ran(program.wait())
         world.wait_unlocked()
         ran(work.apply("two").wait())
@@ -116,15 +113,18 @@ def applies(mode):
 @in_all_modes("raw terraform is refused while a job runs, sees whose it is, and with -lock-timeout gets in after it")
 def raw_beside(mode):
     with World() as world:
-        work = world.directory(mode=mode)
-        program = work.apply("job", 1.2)
+        work = world.directory(mode=mode, command=HOLD)
+        program = work.apply("job")
         work.wait_started("job")
         job = world.wait_job("job", "running")
-        patient = raw_apply(world, work, "raw", 0, "-lock-timeout=20s")
         refused = ran(work.terraform(*work.apply_argv("refused")), 1)
         contains(refused.err, "Error acquiring the state lock", job["lock_id"], f"Who: {job['user']}@",
                  f"Info: tfqd job {job['id']} of {job['user']}", f"{BUCKET}/{KEY}")
         same({info["ID"] for info in world.held().values()}, {job["lock_id"]}, "the lock's ID afterwards")
+        before = tries(world)
+        patient = work.raw_apply("raw", 0, "-lock-timeout=60s")
+        wait_for(lambda: tries(world) > before, "its first try")
+        work.write("end", "")
         ran(program.wait())
         ran(patient.wait())
         same(work.order(), ["job", "raw"], "who ran")
@@ -135,8 +135,8 @@ def raw_beside(mode):
 @in_all_modes("a raw terraform that has the lock is waited for and never touched; then the job goes on")
 def raw_before(mode):
     with World(POLL) as world:
-        work = world.directory(mode=mode)
-        raw = raw_apply(world, work, "raw", 1.5)
+        work = world.directory(mode=mode, command=HOLD)
+        raw = work.raw_apply("raw")
         work.wait_started("raw")
         theirs = world.held()
         program = work.apply("job")
@@ -146,6 +146,7 @@ def raw_before(mode):
         wait_for(lambda: len(world.requests(applied=False)) > looks + 2, "more looks at it")
         same(world.held(), theirs, "the raw lock")
         same(world.lock_steps(by="tfqd"), [], "what tfqd did to it")
+        work.write("end", "")
         same([ran(raw.wait()).code, ran(program.wait()).code], [0, 0], "the exit codes")
         world.wait_unlocked()
         steps = world.lock_steps()
@@ -158,12 +159,13 @@ def raw_before(mode):
 @in_all_modes("a queue of three keeps its order, and the lock is never absent in between")
 def hand_over(mode):
     with World() as world:
-        work = world.directory(mode=mode)
-        programs = [work.apply("job0", 0.6)]
+        work = world.directory(mode=mode, command=HOLD + "; sleep ${var.seconds}")
+        programs = [work.apply("job0")]
         work.wait_started("job0")
         for i in (1, 2):
             programs.append(work.apply(f"job{i}", 0.2))
             world.wait_job(f"job{i}", "queued")
+        work.write("end", "")
         for program in programs:
             ran(program.wait())
         world.wait_unlocked()
@@ -177,20 +179,10 @@ def hand_over(mode):
         same({step[0] for step in steps}, {"tfqd"}, "by whom")
 
 
-def waiting_job(world, work, **env):
-    program = work.spawn("apply", env=dict(world.fake_terraform(WAITS), **env))
+def waiting_job(world, work):
+    program = work.spawn("apply", env=world.fake_terraform(WAITS))
     wait_for(lambda: "started" in program.out, "the start")
     return program, world.jobs()[-1]["lock_id"]
-
-
-def after_renewal(world, mode):
-    """Just now it was renewed everywhere."""
-    before = {where: count_writes(world, where) for where in STORES[mode]}
-    wait_for(lambda: all(count_writes(world, where) > count for where, count in before.items()), "a renewal")
-
-
-def count_writes(world, where):
-    return sum(step[1:] == (where, "write") for step in world.lock_steps())
 
 
 @in_all_modes("force-unlock of a running job's lock: it is taken again, with a warning, and the job goes on")
@@ -212,13 +204,12 @@ def unlocked(mode):
 
 @in_all_modes("force-unlock, and another's lock in its place: one SIGINT, the job failed, the other's lock untouched")
 def replaced(mode):
-    with World(QUICK.format(renew="2s")) as world:
-        work = world.directory(mode=mode)
+    with World(QUICK.format(renew="8s")) as world:  # raw terraform has it before the first renewal
+        real, work = world.directory("real", mode=mode, command=HOLD), world.directory(mode=mode, init="by hand")
         program, number = waiting_job(world, work)
-        after_renewal(world, mode)
-        ran(work.terraform("force-unlock", "-force", number))
-        raw = raw_apply(world, work, "raw", 3)
-        work.wait_started("raw")
+        ran(real.terraform("force-unlock", "-force", number))
+        raw = real.raw_apply("raw")
+        real.wait_started("raw")
         theirs = world.held()
         lacks([info["ID"] for info in theirs.values()], number)
         result = program.wait()
@@ -227,10 +218,11 @@ def replaced(mode):
         contains(result.err, "the lock was replaced by")
         same(world.jobs()[-1]["status"], "failed", "the status")
         same(world.held(), theirs, "the other's lock")
+        real.write("end", "")
         ran(raw.wait())
         same([step for step in world.lock_steps(by="tfqd") if step[2] == "remove"], [], "what tfqd removed")
         same(world.held(), {}, "what is left of the lock")
-        ran(work.apply("next").wait())
+        ran(real.apply("next").wait())
 
 
 # --- workspaces -------------------------------------------------------------------------
@@ -238,9 +230,9 @@ def replaced(mode):
 @case("DynamoDB alone: a workspace with a state is locked under its own key; one without is left to terraform once")
 def workspaces():
     with World() as world:
-        work = world.directory(mode="dynamodb")
+        work = world.directory(mode="dynamodb", command=HOLD + "; sleep ${var.seconds}")
         ran(work.terraform("workspace", "new", "w1"))
-        program = work.apply("there", 0.5)
+        program = work.apply("there")
         work.wait_started("there")
         job = world.wait_job("there", "running")
         same((job["workspace"], job["lock"]), ("w1", "tfqd"), "workspace and lock")
@@ -248,6 +240,7 @@ def workspaces():
         same((world.held(W1_KEY)["dynamodb"]["ID"], world.held(W1_KEY)["dynamodb"]["Path"]),
              (job["lock_id"], f"{BUCKET}/{W1_KEY}"), "ID and Path")
         same(world.held(), {}, "the lock of the default workspace")
+        work.write("end", "")
         ran(program.wait())
         same(world.state(W1_KEY)["outputs"]["name"]["value"], "there", "what the workspace's state says")
         world.wait_unlocked(W1_KEY)

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import s3server  # noqa: E402
-from harness import (BUCKET, KEY, TABLE, TERRAFORM, Skip, World, case, check, contains, is_alive, lacks,  # noqa: E402
-                     main, same, wait_for)
+from harness import (BUCKET, HOLD, KEY, TABLE, Skip, World, case, check, contains, is_alive, lacks,  # noqa: E402
+                     main, ran, same, wait_for)
 
 STATE = f"s3://{BUCKET}/{KEY}"
 ITEM = f"{BUCKET}/{KEY}"
@@ -29,15 +29,6 @@ REMOVE = {"s3": "DeleteObject", "dynamodb": "DeleteItem"}
 WAITS = "echo $$ > pid; echo started\ntrap 'echo interrupt; touch end' INT\n" \
         "while [ ! -e end ]; do sleep 0.05; done\nsleep 0.1; exit ${CODE:-0}\n"
 RUNS = "echo ran\n"
-
-
-def ran(result, code=0):
-    same(result.code, code, f"the exit code ({result.err or result.out[-300:]})")
-    return result
-
-
-def raw_apply(world, work, name, seconds=0, *more):
-    return world.spawn(TERRAFORM, *work.apply_argv(name, seconds, *more), cwd=work.path)
 
 
 def start(world, work, **env):
@@ -59,8 +50,9 @@ def lock_faults(where, **rule):
 @case("the item is held by a terraform that knows DynamoDB alone: we wait with the lock file in our hands, and say so")
 def second_is_held():
     with World(QUICK) as world:
-        theirs, ours = world.directory("theirs", mode="dynamodb"), world.directory("ours", mode="both")
-        raw = raw_apply(world, theirs, "raw", 2)
+        theirs = world.directory("theirs", mode="dynamodb", command=HOLD)
+        ours = world.directory("ours", mode="both")
+        raw = theirs.raw_apply("raw")
         theirs.wait_started("raw")
         info = world.held()["dynamodb"]
         program = ours.apply("job")
@@ -75,6 +67,7 @@ def second_is_held():
         refused = ran(ours.terraform(*ours.apply_argv("refused")), 1)
         contains(refused.err, job["lock_id"])
         wait_for(lambda: ("tfqd", "s3", "write") in world.lock_steps(), "a renewal of the lock file, in the mean time")
+        theirs.write("end", "")
         same([ran(raw.wait()).code, ran(program.wait()).code], [0, 0], "the exit codes")
         same(ours.order(), ["raw", "job"], "who ran")
         ours.check_no_overlap()
@@ -237,12 +230,15 @@ def release_without_an_answer():
 @case("a raw terraform with both, whose lock file comes and goes while it waits, and a job: each gets its turn")
 def flicker():
     with World(QUICK) as world:
-        theirs, ours = world.directory("theirs", mode="dynamodb"), world.directory("ours", mode="both")
-        first = raw_apply(world, theirs, "first", 2.5)
+        theirs = world.directory("theirs", mode="dynamodb", command=HOLD)
+        ours = world.directory("ours", mode="both")
+        first = theirs.raw_apply("first")
         theirs.wait_started("first")
-        second = raw_apply(world, ours, "second", 0.3, "-lock-timeout=60s")
+        second = ours.raw_apply("second", 0.3, "-lock-timeout=60s")
         wait_for(lambda: ("terraform", "s3", "remove") in world.lock_steps(), "its lock file comes and goes")
         program = ours.apply("job", 0.3)
+        wait_for(lambda: "locked by" in program.err, f"its wait ({program.err})")
+        theirs.write("end", "")
         same([ran(p.wait()).code for p in (first, program, second)], [0, 0, 0], "the exit codes")
         same(sorted(ours.order()), ["first", "job", "second"], "who ran")
         ours.check_no_overlap()

@@ -6,16 +6,14 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (BUCKET, KEY, MODES, TABLE, TERRAFORM, TFQ, World, case, check, contains, lacks,  # noqa: E402
+from harness import (BUCKET, HOLD, KEY, MODES, TABLE, TFQ, World, case, check, contains, lacks,  # noqa: E402
                      main, same, wait_for)
+from rows import ITEM, RAW  # noqa: E402
 
 STATE = f"s3://{BUCKET}/{KEY}"
-ITEM = f"{BUCKET}/{KEY}"
 STORES = {"s3": ["s3"], "dynamodb": ["dynamodb"], "both": ["s3", "dynamodb"]}
 KINDS = {"s3": "lock file in S3", "dynamodb": "item in DynamoDB"}
 POLL = "[lock]\npoll_min = 100ms\npoll_max = 200ms\n"
-RAW = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
-       "Who": "tf@elsewhere", "Version": "1.11.4", "Created": "2025-01-02T03:04:05Z", "Path": ITEM}
 OTHER = dict(RAW, ID="22222222-2222-3333-4444-555555555555", Who="tf@somewhere")
 
 WAITS = "echo started\ntrap 'touch end' INT\nwhile [ ! -e end ]; do sleep 0.05; done\n"
@@ -68,8 +66,8 @@ def who_free():
 def who_raw():
     for mode, stores in STORES.items():
         with World(POLL) as world:
-            work = world.directory(mode=mode)
-            raw = world.spawn(TERRAFORM, *work.apply_argv("raw", 1.5), cwd=work.path)
+            work = world.directory(mode=mode, command=HOLD)
+            raw = work.raw_apply("raw")
             work.wait_started("raw")
             info = world.held()[stores[0]]
             out = who(world, work)
@@ -85,6 +83,7 @@ def who_raw():
             contains(out, "Here: job 1 of", "waits for the lock", f"Who: {info['Who']} ID: {info['ID']}",
                      "a terraform by hand")
             lacks(out, "holds the lock")
+            work.write("end", "")
             same([raw.wait().code, program.wait().code], [0, 0], "the exit codes")
 
 

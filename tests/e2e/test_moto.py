@@ -19,7 +19,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import s3server  # noqa: E402
-from harness import KEY, MODES, SECRET, TABLE, Skip, World, case, main, same, wait_for  # noqa: E402
+from harness import HOLD, KEY, MODES, SECRET, TABLE, Skip, World, case, main, same, wait_for  # noqa: E402
 
 START_SECONDS = 20
 
@@ -115,21 +115,25 @@ def exclusion():
         make_bucket(world, "tfbucket")
         make_table(world, TABLE)
         for mode in MODES:
-            work = world.directory(mode, mode=mode, key=f"{mode}/terraform.tfstate",
+            work = world.directory(mode, mode=mode, key=f"{mode}/terraform.tfstate", command=HOLD,
                                    journal=os.path.join(world.path, "journal-" + mode))
-            job = work.apply("job", 1)
+            job = work.apply("job")
             work.wait_started("job")
             held = dynamodb(world, "GetItem", TableName=TABLE, Key={"LockID": {"S": f"tfbucket/{work.key}"}})
             same("LeaseRvn" in held.get("Item", {}), mode != "s3", "the item in DynamoDB")
             same(work.terraform(*work.apply_argv("refused")).code, 1, "raw terraform's exit code")
+            work.write("end", "")
             same(job.wait().code, 0, "the job's exit code")
-            raw = world.spawn("terraform", *work.apply_argv("raw", 1, "-lock-timeout=10s"), cwd=work.path)
+            os.unlink(os.path.join(work.path, "end"))
+            raw = work.raw_apply("raw", 0, "-lock-timeout=60s")
             work.wait_started("raw")
             programs = []
             for i in range(2):
                 programs.append(work.apply(f"more{i}", 0, "-m", mode))
                 wait_for(lambda count=i + 1, m=mode: len([j for j in world.jobs() if j.get("reason") == m]) == count,
                          "its place")
+            wait_for(lambda p=programs[0]: "locked by" in p.err, "the wait for raw terraform")
+            work.write("end", "")
             same([program.wait().code for program in (raw, *programs)], [0, 0, 0], "the exit codes")
             same(work.order(), ["job", "raw", "more0", "more1"], f"who ran with {mode}")
             work.check_no_overlap()

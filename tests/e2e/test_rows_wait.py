@@ -9,12 +9,11 @@ import contextlib
 import os
 import signal
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (BUCKET, World, check, children_of, contains, is_alive, lacks, main,  # noqa: E402
-                     same, wait_for)
-from rows import WAITS, directory, lock_of, parallel, renewed, requests, rule, start, tfqd  # noqa: E402
+from harness import BUCKET, World, check, children_of, contains, is_alive, lacks, main, same, wait_for  # noqa: E402
+from rows import (WAITS, arrived, boottime, directory, kill_daemon, lock_of, parallel, renewed,  # noqa: E402
+                  requests, rule, start, tfqd)
 
 LEASE = 10.0
 WATCH = LEASE * 1.1 / 0.9 + 30
@@ -38,10 +37,6 @@ echo started
 while :; do sleep 0.1; cut -d" " -f1 /proc/uptime >> last; done
 """
 
-def boottime():
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 @contextlib.contextmanager
 def hosts(count, takeover="auto"):
     """So many hosts on one store, which is the first one's."""
@@ -49,20 +44,6 @@ def hosts(count, takeover="auto"):
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(World(config, terraform=False))
         yield [first] + [stack.enter_context(World(config, terraform=False, url=first.url)) for _ in range(count - 1)]
-
-
-def kill_daemon(world, with_runners=False):
-    """At once and without warning."""
-    victims = [world.daemon.pid] + (children_of(world.daemon.pid) if with_runners else [])
-    for pid in victims:
-        os.kill(pid, signal.SIGKILL)
-    world.daemon.process.wait()
-    world.daemon = None
-
-
-def arrived(entry):
-    """CLOCK_BOOTTIME"""
-    return entry["time"] - time.time() + boottime()
 
 
 def written(world, store):

@@ -10,18 +10,15 @@ import json
 import os
 import signal
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (BUCKET, World, case, check, children_of, contains, is_alive, main, same,  # noqa: E402
-                     wait_for)
+from harness import BUCKET, World, case, check, contains, is_alive, main, same, wait_for  # noqa: E402
+from rows import RAW, arrived, boottime, kill_daemon  # noqa: E402
 
 LEASE, GRACE, MARGIN = 10.0, 2.0, 5.0
 WATCH = LEASE * 1.1 / 0.9 + 30
 CONFIG = "[lock]\nlease = 10s\nrenew = 1s\nstop_grace = 2s\npoll_min = 100ms\npoll_max = 200ms\n{more}" \
          "[aws]\nrequest_timeout = 400ms\nconnect_timeout = 300ms\n"
-RAW = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
-       "Who": "tf@elsewhere", "Version": "1.11.4", "Created": "2025-01-02T03:04:05Z"}
 
 # Writes down when it lived last, and when it was interrupted; does not end by itself, nor does a grandchild in a
 # session of its own.
@@ -35,10 +32,6 @@ while [ ! -e end ]; do sleep 0.05; cut -d" " -f1 /proc/uptime >> last; done
 RUNS = "cut -d' ' -f1 /proc/uptime > began; echo ran\n"
 
 
-def boottime():
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def config(takeover="auto"):
     return CONFIG.format(more=f"takeover = {takeover}\n")
 
@@ -49,9 +42,8 @@ def host(stack, **options):
 
 def last_write(world, key):
     """When the last write of the lock that was done had arrived, CLOCK_BOOTTIME."""
-    times = [entry["time"] for entry in world.requests() if entry["op"] in ("PutObject", "PutItem") and
-             entry["key"] in (key + ".tflock", f"{BUCKET}/{key}")]
-    return times[-1] - time.time() + boottime()
+    return arrived([entry for entry in world.requests() if entry["op"] in ("PutObject", "PutItem") and
+                    entry["key"] in (key + ".tflock", f"{BUCKET}/{key}")][-1])
 
 
 def mode_of(key):
@@ -71,16 +63,6 @@ def seen(work, name):
 
 def pids(work):
     return [int(work.read(name)) for name in ("pid", "pid2")]
-
-
-def kill_host(world):
-    """tfqd and its runners, at once and without warning."""
-    victims = [world.daemon.pid, *children_of(world.daemon.pid)]
-    for pid in victims:
-        os.kill(pid, signal.SIGKILL)
-    world.daemon.process.wait()
-    world.logs.append(world.daemon)
-    world.daemon = None
 
 
 def check_fenced(store, work, key, grace_used=True):
@@ -139,7 +121,7 @@ def takeover():
             wait_for(lambda p=waiters[key][1]: "locked by" in p.err, f"the wait for {key}")
 
         begun = boottime()
-        kill_host(dead)
+        kill_daemon(dead, with_runners=True)
         os.kill(frozen.daemon.pid, signal.SIGSTOP)
         for key in ("k/auto1", "k/ask2", "k/item6"):  # terraform goes with its runner; a dead host's other processes by our hand
             wait_for(lambda k=key: not is_alive(pids(holders[k])[0]), "the end of the terraform of a dead runner")
@@ -182,7 +164,7 @@ def takeover():
             program.end()
         holders["k/live4"].write("end", "")
         store.wait_unlocked("k/live4")
-        kill_host(frozen)
+        kill_daemon(frozen, with_runners=True)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,11 @@ def check(condition, why):
         raise AssertionError(why)
 
 
+def ran(result, code=0):
+    same(result.code, code, f"the exit code ({result.err or result.out[-300:]})")
+    return result
+
+
 def wait_for(condition, what, seconds=WAIT_SECONDS):
     """Poll until @condition() is true, and return what it returned."""
     end = time.monotonic() + seconds
@@ -296,6 +301,9 @@ resource "terraform_data" "work" {{
 output "name" {{ value = var.name }}
 """
 
+# In place of a command: lasts until Directory.write("end", "").
+HOLD = "while [ ! -e end ]; do sleep 0.05; done"
+
 # What changes a lock.
 STEPS = {"PutObject": "write", "PutItem": "write", "DeleteObject": "remove", "DeleteItem": "remove"}
 
@@ -376,6 +384,10 @@ class Directory:
     def apply(self, name="x", seconds=0, *options, **how):
         """Start `tfq apply`; @options are tfq's own."""
         return self.spawn("--label", name, *options, *self.apply_argv(name, seconds), **how)
+
+    def raw_apply(self, name="x", seconds=0, *more):
+        """Start terraform itself."""
+        return self.world.spawn(TERRAFORM, *self.apply_argv(name, seconds, *more), cwd=self.path)
 
     def marks(self):
         """What the journal says: [(word, name, time)], in the order in which it was written."""

@@ -2,9 +2,12 @@
 """What the tests of tests/SCENARIOS.md share: a lock in S3, in DynamoDB or in both, and faults for its writes."""
 import concurrent.futures
 import json
+import os
+import signal
 import sys
+import time
 
-from harness import BUCKET, KEY, case, same, wait_for
+from harness import BUCKET, KEY, case, children_of, same, wait_for
 
 LOCK, ITEM = KEY + ".tflock", f"{BUCKET}/{KEY}"
 QUICK = "[lock]\nlease = 60s\nrenew = 1s\nstop_grace = 5s\npoll_min = 100ms\npoll_max = 200ms\n" \
@@ -37,7 +40,7 @@ def side_by_side(function, variants, workers=6):
 
 def directory(world, store, name="work", **options):
     work = world.directory(name, init="by hand", **options)
-    work.change_backend(endpoints={"s3": world.url, "dynamodb": world.url}, **STORES[store])
+    work.change_backend(**STORES[store])
     return work
 
 
@@ -88,6 +91,24 @@ def entries(world, **wanted):
     with world.server.lock:
         found = [dict(entry) for entry in world.server.log]
     return [entry for entry in found if all(entry[name] == value for name, value in wanted.items())]
+
+
+def boottime():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def arrived(entry):
+    """When that request did, CLOCK_BOOTTIME."""
+    return entry["time"] - time.time() + boottime()
+
+
+def kill_daemon(world, with_runners=False):
+    """At once and without warning."""
+    victims = [world.daemon.pid] + (children_of(world.daemon.pid) if with_runners else [])
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    world.daemon.process.wait()
+    world.daemon = None
 
 
 def requests(world, store):
