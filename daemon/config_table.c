@@ -108,7 +108,7 @@ static const struct config_row rows[] = {
 
 	ROW("aws", "credentials", CONFIG_WORD, credentials, "auto", USED, WORDS(credentials_words)),
 	ROW("aws", "profile", CONFIG_NAME, profile, "", USED, LIMITS(0, 0)),
-	ROW("aws", "region", CONFIG_NAME, region, "", USED, LIMITS(0, 0)),
+	ROW("aws", "region", CONFIG_NAME, region, "", UNUSED, LIMITS(0, 0)),
 	ROW("aws", "endpoint_s3", CONFIG_URL, endpoint_s3, "", USED, LIMITS(0, 0)),
 	ROW("aws", "endpoint_dynamodb", CONFIG_URL, endpoint_dynamodb, "", USED, LIMITS(0, 0)),
 	ROW("aws", "endpoint_sts", CONFIG_URL, endpoint_sts, "", USED, LIMITS(0, 0)),

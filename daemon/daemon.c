@@ -186,10 +186,8 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 	(void)info;
 
 	if (scheduler_is_stopping(daemon->scheduler)) {
-		log_warning(
-			0,
-			"Told to stop again: leaving at once. Running jobs go on, and the locks of "
-			"their states stay until somebody removes them");
+		log_warning(0, "Told to stop again: leaving at once. Running jobs go on until the "
+			       "leases of their locks run out, and the locks stay until then");
 		return sd_event_exit(daemon->event, 0);
 	}
 	(void)sd_notify(0, "STOPPING=1");

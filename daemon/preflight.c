@@ -140,7 +140,6 @@ static int make_stores(struct preflight *preflight, char **ret_error)
 	const struct backend *backend = preflight->job->backend;
 	AUTO_FREE char *ca_pem = NULL;
 	struct lock_store_config config = {
-		.region = setup->config->region,
 		.endpoint_s3 = setup->config->endpoint_s3,
 		.endpoint_dynamodb = setup->config->endpoint_dynamodb,
 		.ca_bundle = setup->config->ca_bundle,

@@ -13,7 +13,6 @@ struct lock_probes;
 
 /* Everything is copied but where it says otherwise. */
 struct lock_store_config {
-	const char *region;      /* where the backend says none; NULL: none */
 	const char *endpoint_s3; /* of [aws], where the backend says none; NULL: AWS's */
 	const char *endpoint_dynamodb;
 	const char *ca_pem;        /* what the backend's or the environment's CA bundle holds; NULL:
@@ -32,7 +31,7 @@ static inline struct aws_client_setup lock_store_client(struct http *http,
 {
 	return (struct aws_client_setup){
 		.http = http,
-		.region = backend->region ? backend->region : config->region,
+		.region = backend->region,
 		.identity = config->identity,
 		.ca_pem = config->ca_pem,
 		.ca_bundle = config->ca_bundle,

@@ -206,7 +206,7 @@ def slow_store():
         same([program.wait().code for program in programs], [0] * 6, "the exit codes")
         times = sorted(job["handover"] for job in world.jobs() if "handover" in job)
         same(len(times), 5, "the number of hand-overs")
-        check(times[2] < 400000, f"hand-overs took {times} microseconds")
+        check(times[2] < 100000, f"hand-overs took {times} microseconds")
 
 
 main()
