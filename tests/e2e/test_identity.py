@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import secrets
-import shutil
 import signal
 import sys
 import threading
@@ -19,8 +18,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 import s3server  # noqa: E402
 from credserver import CredServer, stamp  # noqa: E402
-from harness import (Skip, World, case, check, children_of, contains, is_alive, lacks, main, parallel,  # noqa: E402
-                     same, wait_for)
+from harness import (CopiedPrograms, Skip, World, case, check, children_of, contains, is_alive, lacks,  # noqa: E402
+                     main, parallel, same, wait_for)
 
 ARN = "arn:aws:iam::123456789012:role/"
 QUICK = "[lock]\nlease = 30s\nrenew = 1s\nstop_grace = 2s\npoll_min = 100ms\npoll_max = 200ms\n" \
@@ -281,8 +280,8 @@ def daemons_own():
 
 # --- another user's (before what runs beside each other: it changes the programs) -------
 
-class Users(Cloud):
-    """tfqd is root's, its jobs nobody's; the programs are copied to where everybody can run them."""
+class Users(CopiedPrograms, Cloud):
+    """tfqd is root's, its jobs nobody's."""
 
     def __init__(self, **options):
         if os.geteuid() != 0:
@@ -292,18 +291,7 @@ class Users(Cloud):
         except KeyError:
             raise Skip("there is no user nobody") from None
         super().__init__(QUICK + "[access]\nsubmitters = *\n", shared=True, **options)
-        folder = os.path.join(self.path, "programs")
-        os.mkdir(folder)
-        self.before = harness.TFQD, harness.TFQ
-        for name in ("tfqd", "tfq", "tfq-runner", "tfq-credentials"):
-            shutil.copy(os.path.join(harness.BUILD, name), folder)
-        harness.TFQD, harness.TFQ = (os.path.join(folder, name) for name in ("tfqd", "tfq"))
-
-    def __exit__(self, *error):
-        try:
-            super().__exit__(*error)
-        finally:
-            harness.TFQD, harness.TFQ = self.before
+        self.copy_programs()
 
     def become_nobody(self):
         os.setgroups([])

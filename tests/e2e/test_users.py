@@ -4,19 +4,18 @@
 import grp
 import os
 import pwd
-import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness  # noqa: E402
-from harness import Skip, World, case, check, contains, main, same, wait_for  # noqa: E402
+from harness import CopiedPrograms, Skip, World, case, check, contains, main, same, wait_for  # noqa: E402
 
 ALL = "[access]\nsubmitters = *\n"
 REST = "while [ ! -e end ]; do sleep 0.05; done\n"
 
 
-class Users(World):
-    """The programs are copied to where everybody can run them."""
+class Users(CopiedPrograms, World):
+    """Root, who becomes others."""
 
     def __init__(self, config=ALL, **options):
         if os.geteuid() != 0:
@@ -26,18 +25,7 @@ class Users(World):
         except KeyError:
             raise Skip("there are no users nobody and daemon") from None
         super().__init__(config, shared=True, **options)
-        folder = os.path.join(self.path, "programs")
-        os.mkdir(folder)
-        self.programs_before = harness.TFQD, harness.TFQ
-        for name in ("tfqd", "tfq", "tfq-runner", "tfq-credentials"):
-            shutil.copy(os.path.join(harness.BUILD, name), folder)
-        harness.TFQD, harness.TFQ = (os.path.join(folder, name) for name in ("tfqd", "tfq"))
-
-    def __exit__(self, *error):
-        try:
-            super().__exit__(*error)
-        finally:
-            harness.TFQD, harness.TFQ = self.programs_before
+        self.copy_programs()
 
     def become(self, user, groups=()):
         def change():

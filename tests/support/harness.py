@@ -686,6 +686,27 @@ class World:
         return steps
 
 
+class CopiedPrograms:
+    """Mixed into a World, before it: the programs lie where other users may run them, too. It changes what all worlds
+    of the file run, so not for a case beside others."""
+
+    def copy_programs(self):
+        global TFQD, TFQ  # pylint: disable=global-statement
+        folder = os.path.join(self.path, "programs")
+        os.mkdir(folder)
+        self.programs_before = TFQD, TFQ
+        for name in ("tfqd", "tfq", "tfq-runner", "tfq-credentials"):
+            shutil.copy(os.path.join(BUILD, name), folder)
+        TFQD, TFQ = (os.path.join(folder, name) for name in ("tfqd", "tfq"))
+
+    def __exit__(self, *error):
+        global TFQD, TFQ  # pylint: disable=global-statement
+        try:
+            super().__exit__(*error)
+        finally:
+            TFQD, TFQ = self.programs_before
+
+
 # --- the cases --------------------------------------------------------------------------
 
 CASES = []

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "daemon/lock/lease.h"
+#include "tests/unit/lease_random.h"
 #include "tests/unit/unit.h"
 
 #define SEC           UINT64_C(1000000)
@@ -73,30 +74,6 @@ struct world {
 	uint64_t children, takeovers, early, expiries; /* so that it is seen to happen at all */
 };
 
-static uint64_t dice(struct world *world, uint64_t sides)
-{
-	world->random ^= world->random << 13;
-	world->random ^= world->random >> 7;
-	world->random ^= world->random << 17;
-	return world->random % sides;
-}
-
-#define CHECK(world, condition, ...)                                                      \
-	do {                                                                              \
-		if (!(condition)) {                                                       \
-			(void)fprintf(stderr, "TFQ_SEED=%" PRIu64 ", step %" PRIu64 ": ", \
-				      (world)->seed, (world)->steps);                     \
-			(void)fprintf(stderr, __VA_ARGS__);                               \
-			(void)fputc('\n', stderr);                                        \
-			ck_abort_msg("%s", #condition);                                   \
-		}                                                                         \
-	} while (0)
-
-static unsigned etag_number(const char *etag)
-{
-	return etag[0] == '"' ? (unsigned)strtoul(etag + 1, NULL, 10) : 0;
-}
-
 static struct host *writer_of(struct world *world, unsigned version)
 {
 	return &world->hosts[world->versions[version].writer];
@@ -155,7 +132,7 @@ static enum lease_result execute_write(struct world *world, const struct flight 
 	}
 	if (world->there == 0)
 		return LEASE_R_ABSENT;
-	if (etag_number(request->etag) != world->there)
+	if (random_version(request->etag) != world->there)
 		return LEASE_R_REFUSED;
 	check_victim(world, flight);
 	if (request->op == LEASE_REMOVE) {
@@ -218,9 +195,11 @@ static void pass(struct world *world, uint64_t usec)
 		host->clock_usec += usec / 100 * host->rate;
 		if (host->clock_usec >= host->child_deadline_usec)
 			host->child = 0;
-		if (dice(world, 50) == 0) /* slewed anew */
-			host->rate = dice(world, 2) ? 100 - DRIFT_PERCENT + 20 * dice(world, 2)
-						    : 100 - DRIFT_PERCENT + dice(world, 21);
+		if (random_dice(&world->random, 50) == 0) /* slewed anew */
+			host->rate =
+				random_dice(&world->random, 2)
+					? 100 - DRIFT_PERCENT + 20 * random_dice(&world->random, 2)
+					: 100 - DRIFT_PERCENT + random_dice(&world->random, 21);
 	}
 }
 
@@ -235,7 +214,7 @@ static void want(struct host *host, uint64_t job)
 static void choose_job(struct world *world, struct host *host)
 {
 	if (host->child == 0)
-		want(host, dice(world, 4) || world->is_healthy ? ++world->jobs : 0);
+		want(host, random_dice(&world->random, 4) || world->is_healthy ? ++world->jobs : 0);
 }
 
 /* The job is over, by itself or by force: hand the lock on, beside the next child or before it. */
@@ -245,7 +224,7 @@ static void end_job(struct world *world, struct host *host)
 
 	host->child = 0;
 	choose_job(world, host);
-	if (host->job == 0 || dice(world, 2) == 0 || old == 0 ||
+	if (host->job == 0 || random_dice(&world->random, 2) == 0 || old == 0 ||
 	    !lease_is_held_by(&host->lease, old) || lease_expiry(&host->lease) <= host->clock_usec)
 		return;
 	world->early++;
@@ -280,7 +259,7 @@ static void heed(struct world *world, struct host *host, unsigned events)
 static void check_takeover(struct world *world, const struct host *host,
 			   const struct lease_request *request)
 {
-	const unsigned version = etag_number(request->etag);
+	const unsigned version = random_version(request->etag);
 
 	CHECK(world, host->lease.config.takes_over, "a takeover against the policy");
 	CHECK(world, world->versions[version].lease_usec != 0, "a takeover of what has no lease");
@@ -304,7 +283,7 @@ static uint64_t poke(struct world *world, struct host *host)
 	if (host->is_dead || host->is_paused)
 		return UINT64_MAX;
 	heed(world, host, lease_tick(&host->lease, host->clock_usec));
-	if (host->is_told_to_end && host->child != 0 && dice(world, 4) == 0)
+	if (host->is_told_to_end && host->child != 0 && random_dice(&world->random, 4) == 0)
 		end_job(world, host);
 	if (host->flight)
 		return UINT64_MAX;
@@ -339,7 +318,7 @@ static uint64_t poke(struct world *world, struct host *host)
 static void answer(struct world *world, struct flight *flight, const struct lease_answer *what)
 {
 	struct host *host = &world->hosts[flight->host];
-	const unsigned version = etag_number(what->etag);
+	const unsigned version = random_version(what->etag);
 
 	if (flight->request.op == LEASE_READ && version != 0 && host->seen_usec[version] == 0)
 		host->seen_usec[version] = host->clock_usec;
@@ -352,7 +331,7 @@ static void start_daemon(struct world *world, struct host *host)
 	struct lease_config config = host->lease.config;
 
 	host->lives++;
-	lease_init(&host->lease, &config, dice(world, UINT64_MAX));
+	lease_init(&host->lease, &config, random_dice(&world->random, UINT64_MAX));
 	memset(host->seen_usec, 0, sizeof(host->seen_usec));
 	host->flight = NULL;
 	host->is_paused = false;
@@ -384,13 +363,14 @@ static void give_up(struct world *world, struct flight *flight)
 						    LEASE_R_DENIED };
 	struct lease_answer what = { .result = LEASE_R_UNKNOWN };
 
-	if (!flight->is_executed && dice(world, 5) == 0) {
-		what.result = unsent[dice(world, dice(world, 8) ? 2 : 3)];
+	if (!flight->is_executed && random_dice(&world->random, 5) == 0) {
+		what.result =
+			unsent[random_dice(&world->random, random_dice(&world->random, 8) ? 2 : 3)];
 		if (flight->request.op == LEASE_READ && what.result == LEASE_R_CONFLICT)
 			what.result = LEASE_R_THROTTLED;
 		flight->is_used = false;
 	} else {
-		if (dice(world, 4) == 0)
+		if (random_dice(&world->random, 4) == 0)
 			what.result = LEASE_R_THROTTLED;
 		forsake(flight);
 	}
@@ -401,15 +381,15 @@ static void advance(struct world *world, struct flight *flight)
 {
 	if (flight->is_ghost) {
 		flight->is_used = false;
-		if (dice(world, 4) != 0)
+		if (random_dice(&world->random, 4) != 0)
 			execute(world, flight);
 		return;
 	}
-	if (!world->is_healthy && dice(world, 6) == 0) {
+	if (!world->is_healthy && random_dice(&world->random, 6) == 0) {
 		give_up(world, flight);
 	} else if (!flight->is_executed) {
 		execute(world, flight);
-		if (!world->is_healthy && dice(world, 20) == 0)
+		if (!world->is_healthy && random_dice(&world->random, 20) == 0)
 			execute(world, flight); /* the transport sent it twice */
 	} else {
 		flight->is_used = false;
@@ -421,21 +401,22 @@ static void advance(struct world *world, struct flight *flight)
 static void pass_until(struct world *world, const struct host *host, uint64_t usec)
 {
 	if (usec > host->clock_usec && usec - host->clock_usec < 200 * SEC)
-		pass(world, (usec - host->clock_usec) / host->rate * 100 + 100 * dice(world, 3));
+		pass(world, (usec - host->clock_usec) / host->rate * 100 +
+				    100 * random_dice(&world->random, 3));
 }
 
 static void some_time(struct world *world, struct host *host)
 {
-	switch (dice(world, 6)) {
-	case 0: pass(world, 100 * dice(world, SEC / 10)); break;
-	case 1: pass(world, 100 * dice(world, SEC / 4)); break;
+	switch (random_dice(&world->random, 6)) {
+	case 0: pass(world, 100 * random_dice(&world->random, SEC / 10)); break;
+	case 1: pass(world, 100 * random_dice(&world->random, SEC / 4)); break;
 	case 2: pass_until(world, host, lease_takeover(&host->lease)); break;
 	case 3: pass_until(world, host, lease_expiry(&host->lease)); break;
 	case 4:
 		if (host->child != 0)
 			pass_until(world, host, host->child_deadline_usec);
 		break;
-	default: pass(world, 100 * dice(world, SEC / 50));
+	default: pass(world, 100 * random_dice(&world->random, SEC / 50));
 	}
 }
 
@@ -451,24 +432,24 @@ static void tidy_up(struct world *world)
 
 static void mischief(struct world *world)
 {
-	struct host *host = &world->hosts[dice(world, world->host_count)];
-	struct flight *flight = &world->flights[dice(world, FLIGHTS_MAX)];
+	struct host *host = &world->hosts[random_dice(&world->random, world->host_count)];
+	struct flight *flight = &world->flights[random_dice(&world->random, FLIGHTS_MAX)];
 
 	world->steps++;
-	switch (dice(world, 32)) {
+	switch (random_dice(&world->random, 32)) {
 	case 0: some_time(world, host); break;
 	case 1:
-	case 2: pass(world, 100 * dice(world, SEC / 500)); break;
+	case 2: pass(world, 100 * random_dice(&world->random, SEC / 500)); break;
 	case 3:
-		if (dice(world, 12) == 0)
-			crash(world, host, dice(world, 2));
+		if (random_dice(&world->random, 12) == 0)
+			crash(world, host, random_dice(&world->random, 2));
 		break;
 	case 4:
-		if (dice(world, 4) == 0 || host->is_paused)
+		if (random_dice(&world->random, 4) == 0 || host->is_paused)
 			host->is_paused = !host->is_paused;
 		break;
 	case 5:
-		if (host->child != 0 && !host->is_paused && dice(world, 3) == 0)
+		if (host->child != 0 && !host->is_paused && random_dice(&world->random, 3) == 0)
 			end_job(world, host);
 		else if (host->job == 0)
 			choose_job(world, host);
@@ -487,7 +468,7 @@ static void mischief(struct world *world)
 		} else {
 			const uint64_t wake = poke(world, host);
 
-			if (wake > host->clock_usec && dice(world, 4) == 0)
+			if (wake > host->clock_usec && random_dice(&world->random, 4) == 0)
 				pass_until(world, host, wake);
 		}
 	}
@@ -512,21 +493,24 @@ static void check_deadlines(struct world *world)
 
 static void begin_episode(struct world *world)
 {
-	const bool has_unwilling = dice(world, 8) == 0;
+	const bool has_unwilling = random_dice(&world->random, 8) == 0;
 
 	world->is_healthy = false;
-	world->host_count = 2 + (unsigned)dice(world, HOSTS - 1);
+	world->host_count = 2 + (unsigned)random_dice(&world->random, HOSTS - 1);
 	world->version_count = 0;
 	world->there = 0;
 	world->jobs = 0;
 	memset(world->flights, 0, sizeof(world->flights));
 	for (unsigned i = 0; i < world->host_count; i++) {
 		struct host *host = &world->hosts[i];
-		const uint64_t lease = (10 + dice(world, 30)) * SEC + dice(world, 1000);
+		const uint64_t lease = (10 + random_dice(&world->random, 30)) * SEC +
+				       random_dice(&world->random, 1000);
 
 		memset(host, 0, offsetof(struct host, seen_usec));
-		host->clock_usec = (1000 + dice(world, 100000)) * SEC + dice(world, SEC);
-		host->rate = 100 - DRIFT_PERCENT + dice(world, 2 * DRIFT_PERCENT + 1);
+		host->clock_usec = (1000 + random_dice(&world->random, 100000)) * SEC +
+				   random_dice(&world->random, SEC);
+		host->rate =
+			100 - DRIFT_PERCENT + random_dice(&world->random, 2 * DRIFT_PERCENT + 1);
 		host->lease.config = (struct lease_config){
 			.lease_usec = lease,
 			.renew_usec = lease / 5,
@@ -546,7 +530,7 @@ static void one_must_get_it(struct world *world)
 	struct host *survivor =
 		&world->hosts[world->host_count == 2 || !world->hosts[0].lease.config.takes_over
 				      ? 1
-				      : dice(world, world->host_count)];
+				      : random_dice(&world->random, world->host_count)];
 	unsigned rounds = 0;
 
 	world->is_healthy = true;
@@ -556,7 +540,8 @@ static void one_must_get_it(struct world *world)
 		host->is_paused = false;
 		if (host == survivor)
 			continue;
-		crash(world, host, !host->lease.config.takes_over || dice(world, 2));
+		crash(world, host,
+		      !host->lease.config.takes_over || random_dice(&world->random, 2));
 		host->is_dead = true;
 	}
 	if (survivor->child == 0)
@@ -568,7 +553,7 @@ static void one_must_get_it(struct world *world)
 		CHECK(world, rounds++ < HEAL_STEPS, "host %d gets nothing",
 		      (int)(survivor - world->hosts));
 		for (unsigned i = 0; i < FLIGHTS_MAX; i++)
-			if (world->flights[i].is_used && dice(world, 4) == 0)
+			if (world->flights[i].is_used && random_dice(&world->random, 4) == 0)
 				advance(world, &world->flights[i]);
 		wake = poke(world, survivor);
 		if (wake != UINT64_MAX && wake > survivor->clock_usec)
@@ -578,19 +563,10 @@ static void one_must_get_it(struct world *world)
 	}
 }
 
-static uint64_t first_seed(void)
-{
-	const char *text = getenv("TFQ_SEED");
-
-	if (text)
-		return strtoull(text, NULL, 10);
-	return (uint64_t)time(NULL) * 1000003 + 1;
-}
-
 START_TEST(never_two_children_and_never_a_version_too_early)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	const uint64_t seed = first_seed();
+	const uint64_t seed = random_seed();
 	uint64_t steps = 0;
 
 	ck_assert_ptr_nonnull(world);
