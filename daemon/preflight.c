@@ -22,6 +22,10 @@
 /* Less than this is no time to run anything in. */
 #define LIFE_MIN_USEC (60 * USEC_PER_SEC)
 
+/* 0.2, 0.4, 0.8 and 1.6 s between looks for the state. */
+#define PAUSE_USEC (200 * USEC_PER_MSEC)
+#define TRIES_MAX  4
+
 struct preflight {
 	const struct scheduler_setup *setup;
 	const struct job *job;
@@ -35,6 +39,8 @@ struct preflight {
 	struct identity_lookup *lookup;
 	struct identity *identity;
 	struct lock_store *stores[LOCK_KIND_COUNT];
+	sd_event_source *pause; /* before the state is asked for again; NULL: it never was */
+	unsigned tries;
 	struct lock_store *state_store; /* S3, for the look at the state; one of the above or own */
 };
 
@@ -51,6 +57,27 @@ static void end(struct preflight *preflight, enum preflight_state state, const c
 
 /* --- the state object ------------------------------------------------------------------------ */
 
+static void look_for_state(struct preflight *preflight);
+
+/* A store that does not answer may do so in a moment. Return: is it asked again? */
+static bool ask_again(struct preflight *preflight, int is_there)
+{
+	if (is_there != -EAGAIN || preflight->tries >= TRIES_MAX)
+		return false;
+	return sd_event_source_set_time_relative(preflight->pause,
+						 PAUSE_USEC << preflight->tries++) >= 0 &&
+	       sd_event_source_set_enabled(preflight->pause, SD_EVENT_ONESHOT) >= 0;
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+
+	look_for_state(userdata);
+	return 0;
+}
+
 /*
  * terraform makes a missing workspace's state under a lock of its own, whatever -lock=false
  * says (terraform-locking.md 5.1): it would run into ours.
@@ -63,6 +90,8 @@ static void on_exists(int is_there, const char *error, void *userdata)
 		end(preflight, PREFLIGHT_READY, NULL);
 		return;
 	}
+	if (ask_again(preflight, is_there))
+		return;
 	if (is_there < 0)
 		journal_job(LOG_INFO, preflight->job, "leaves the lock to terraform: %s", error);
 	end(preflight, PREFLIGHT_CHILD,
@@ -73,13 +102,20 @@ static void on_exists(int is_there, const char *error, void *userdata)
 static void look_for_state(struct preflight *preflight)
 {
 	struct lock_store *store = preflight->state_store;
-	int r;
+	int r = 0;
 
 	if (preflight->job->is_state_known) {
 		end(preflight, PREFLIGHT_READY, NULL);
 		return;
 	}
-	r = store ? store->ops->exists(store, on_exists, preflight) : -EINVAL;
+	if (!preflight->pause) {
+		r = sd_event_add_time_relative(preflight->setup->event, &preflight->pause,
+					       CLOCK_MONOTONIC, 0, 0, on_pause_over, preflight);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(preflight->pause, SD_EVENT_OFF);
+	}
+	if (r >= 0)
+		r = store ? store->ops->exists(store, on_exists, preflight) : -EINVAL;
 	if (r < 0)
 		end(preflight, PREFLIGHT_REFUSED, strerror(-r));
 }
@@ -257,6 +293,7 @@ struct preflight *preflight_free(struct preflight *preflight)
 	if (!preflight)
 		return NULL;
 	identity_lookup_cancel(preflight->lookup);
+	sd_event_source_disable_unref(preflight->pause);
 	if (preflight->state_store != preflight->stores[LOCK_S3])
 		lock_store_free(preflight->state_store);
 	for (int i = 0; i < LOCK_KIND_COUNT; i++)

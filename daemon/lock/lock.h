@@ -25,7 +25,7 @@ typedef void (*lock_store_done_fn)(const struct lease_answer *answer,
 				   const struct lockinfo_seen *seen, const char *error,
 				   void *userdata);
 
-/* Does the state exist? @is_there < 0: it cannot be told. */
+/* Does the state exist? 1, 0; -EAGAIN: the store did not say, ask again; -EACCES: it will not. */
 typedef void (*lock_store_exists_fn)(int is_there, const char *error, void *userdata);
 
 /* Does the store honour conditions? @error: why it does not, or why that cannot be told. */

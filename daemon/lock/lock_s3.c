@@ -202,7 +202,7 @@ static void on_exists(const struct aws_answer *got, void *userdata)
 		s3->exists_done(0, NULL, s3->userdata);
 	} else {
 		explain(text, s3, got);
-		s3->exists_done(-1, text, s3->userdata);
+		s3->exists_done(got->result == AWS_REFUSED ? -EACCES : -EAGAIN, text, s3->userdata);
 	}
 }
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import World, case, check, contains, lacks, main, same  # noqa: E402
+from harness import BUCKET, KEY, World, case, check, contains, lacks, main, same  # noqa: E402
 
 QUICK = "[lock]\nlease = 30s\nrenew = 1s\nstop_grace = 5s\n[aws]\nrequest_timeout = 2s\nconnect_timeout = 1s\n"
 
@@ -194,6 +194,21 @@ def quirks():
                 result = program.wait(40)
                 same(result.code, 0, f"the exit code with {quirk} ({result.err})")
             world.wait_unlocked()
+
+
+@case("a store that does not say whether a workspace has a state is asked again, and then it is terraform's to tell")
+def silent_about_state():
+    for count, who in ((3, "tfqd"), (None, "tfqd cannot tell whether the workspace has a state")):
+        with World(terraform=False) as world:
+            work = world.directory(init="by hand")
+            world.server.put_object(BUCKET, "env:/w1/" + KEY, b"{}")
+            world.server.set_faults([{"do": "error", "status": 503, "method": "HEAD", "count": count}])
+            env = dict(world.fake_terraform("echo ran\n"), TF_WORKSPACE="w1")
+            result = work.tfq("apply", env=env)
+            same((result.code, result.out), (0, "ran\n"), f"the job ({result.err})")
+            same(world.jobs()[0]["lock"], who, "who takes the lock")
+            asked = sum(entry["method"] == "HEAD" for entry in world.server.log)
+            same(asked, 4 if count else 5, "how often the store was asked")
 
 
 @case("handing over costs no time even if the store is slow")

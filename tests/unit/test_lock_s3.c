@@ -522,8 +522,8 @@ static const struct {
 	bool is_answered;
 	int status, there;
 } states[] = {
-	{ true, 200, 1 },  { true, 404, 0 },   { true, 403, -1 },
-	{ true, 500, -1 }, { false, 200, -1 }, { true, 301, -1 },
+	{ true, 200, 1 },       { true, 404, 0 },        { true, 403, -EACCES },
+	{ true, 500, -EAGAIN }, { false, 200, -EAGAIN }, { true, 301, -EACCES },
 };
 
 START_TEST(state_is_looked_for_beside_its_lock)
