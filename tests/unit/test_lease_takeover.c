@@ -186,6 +186,14 @@ static void start_child(struct world *world, struct host *host)
 	check_children(world);
 }
 
+/* A rate of a host's clock, in percent: as often at an end of what drift allows as anywhere. */
+static uint64_t slewed_rate(struct world *world)
+{
+	if (random_dice(&world->random, 2))
+		return random_dice(&world->random, 2) ? 100 + DRIFT_PERCENT : 100 - DRIFT_PERCENT;
+	return 100 - DRIFT_PERCENT + random_dice(&world->random, 2 * DRIFT_PERCENT + 1);
+}
+
 /* Time passes: the worst runner ends its child just at the deadline. */
 static void pass(struct world *world, uint64_t usec)
 {
@@ -195,11 +203,8 @@ static void pass(struct world *world, uint64_t usec)
 		host->clock_usec += usec / 100 * host->rate;
 		if (host->clock_usec >= host->child_deadline_usec)
 			host->child = 0;
-		if (random_dice(&world->random, 50) == 0) /* slewed anew */
-			host->rate =
-				random_dice(&world->random, 2)
-					? 100 - DRIFT_PERCENT + 20 * random_dice(&world->random, 2)
-					: 100 - DRIFT_PERCENT + random_dice(&world->random, 21);
+		if (random_dice(&world->random, 50) == 0)
+			host->rate = slewed_rate(world);
 	}
 }
 
