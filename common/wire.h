@@ -14,7 +14,7 @@
  *   tfqd   {"parameters":{"job":{"id":42,"status":"done","exit_code":0,...}}}
  *
  *   runner {"method":"io.tfqd.Hello","more":true,"parameters":{"job":42,"phase":"new",...}}
- *   tfqd   {"continues":true,"parameters":{"order":"prepare","spec":{"argv":[...],...}}} + [recording, stdin]
+ *   tfqd   {"continues":true,"parameters":{"order":"prepare","spec":{"argv":[...],...}}} + [recording, reports, stdin]
  *   runner {"method":"io.tfqd.Report","oneway":true,"parameters":{"job":42,"event":"ready"}}
  *   tfqd   {"continues":true,"parameters":{"order":"attach"}}                            + [attach]
  *   tfqd   {"continues":true,"parameters":{"order":"go","hold_lock":true,"deadline":...,"stop_grace":...}}
@@ -44,6 +44,8 @@
 #define WIRE_REPORT          WIRE_INTERFACE ".Report"
 #define WIRE_WHO             WIRE_INTERFACE ".Who"
 #define WIRE_UNLOCK          WIRE_INTERFACE ".Unlock"
+#define WIRE_ATTACH          WIRE_INTERFACE ".Attach"
+#define WIRE_LOGS            WIRE_INTERFACE ".Logs"
 #define WIRE_GET_INFO        WIRE_SERVICE ".GetInfo"
 #define WIRE_GET_DESCRIPTION WIRE_SERVICE ".GetInterfaceDescription"
 

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What outlives tfqd: jobs, lines that stand still, locks that may be in a store, and an audit of
+ * who did what, in SQLite (WAL, synchronous=FULL).
+ *
+ * Writes are only noted here; a thread of the store's own carries them out, so that no disk stalls
+ * the loop. All that was noted while it wrote the batch before is one transaction (group commit),
+ * in the order in which it was noted. Every write has a number; once on_commit() has named that
+ * number, or a higher one, it is on disk. What must not be said before (the answer to Submit)
+ * waits for that.
+ *
+ * A batch that fails (disk full, say) is not lost: it stays noted, on_trouble() is called once per
+ * failed try, and it is tried again, with back-off from 1 s to 30 s. Until a try succeeds
+ * store_trouble() says why; nothing new should be accepted meanwhile.
+ *
+ * Records are JSON objects, opaque here. Nothing secret may be in them.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+
+#define STORE_SCHEMA_VERSION 1
+
+struct store;
+
+struct store_callbacks {
+	/* From the loop: every write up to number @upto is on disk. */
+	void (*on_commit)(uint64_t upto, void *userdata);
+	/* From the loop: a try to write all up to number @upto has failed; it goes on trying. */
+	void (*on_trouble)(uint64_t upto, const char *why, void *userdata);
+};
+
+struct store_job {
+	uint64_t id;
+	bool is_over;
+	uint64_t ended_usec;   /* microseconds since 1970; 0: not yet */
+	uint64_t output_bytes; /* of its recording; 0 until it is over */
+};
+
+/*
+ * Open or make @path (mode 0600). Older schemas are migrated forwards, in one transaction.
+ * Nothing is written by the thread before the first turn of the loop.
+ * Return: 0; -EUCLEAN for a file that is damaged or no database; -EPROTONOSUPPORT for one of a
+ * newer tfqd; -ENOMEM; or another negative errno. Then *@ret_error is a sentence for the
+ * administrator: what it is and what to do; the caller's to free.
+ */
+int store_open(struct store **ret, sd_event *event, const char *path,
+	       const struct store_callbacks *callbacks, void *userdata, char **ret_error);
+
+/* Write what is noted, one try, and close. */
+struct store *store_free(struct store *store);
+DEFINE_FREEP(store);
+
+/* --- writing: each returns the number of the write. Out of memory ends in on_trouble(). ------ */
+
+/* Insert or replace a job. @record is stolen. */
+uint64_t store_put_job(struct store *store, const struct store_job *job, json_t *record);
+uint64_t store_drop_job(struct store *store, uint64_t id);
+
+/* A line that stands still, by its state's identity. @record is stolen. */
+uint64_t store_put_line(struct store *store, const char *identity, json_t *record);
+uint64_t store_drop_line(struct store *store, const char *identity);
+
+/* A state whose lock may be in its store, written for job @job last. */
+uint64_t store_put_lock(struct store *store, const char *identity, uint64_t job);
+uint64_t store_drop_lock(struct store *store, const char *identity);
+
+/* One line of the audit: append only. @kind: a word (submit, start, cancel, ...), @by: the uid that
+ * asked, or (uid_t)-1 for tfqd itself. */
+uint64_t store_add_event(struct store *store, const char *kind, uint64_t job, uid_t by,
+			 const char *text);
+
+/* The number of the last write that is on disk. */
+uint64_t store_committed(const struct store *store);
+/* The number of the last write that was noted. */
+uint64_t store_noted(const struct store *store);
+/* Why writing fails at present, or NULL: it does not. */
+const char *store_trouble(const struct store *store);
+
+/* --- reading: on a connection of its own, in the caller's thread; sees what is on disk ------- */
+
+/* Return: 0 to go on, or a negative errno to stop with. */
+typedef int (*store_job_fn)(const struct store_job *job, const json_t *record, void *userdata);
+typedef int (*store_line_fn)(const char *identity, const json_t *record, void *userdata);
+typedef int (*store_lock_fn)(const char *identity, uint64_t job, void *userdata);
+
+/* Jobs that are not over, and the @recent newest of those that are; by id, ascending. */
+int store_read_jobs(struct store *store, uint64_t recent, store_job_fn fn, void *userdata);
+int store_read_lines(struct store *store, store_line_fn fn, void *userdata);
+int store_read_locks(struct store *store, store_lock_fn fn, void *userdata);
+
+/* One job. Return: 0 and its record, the caller's; -ENOENT; or another negative errno. */
+int store_read_job(struct store *store, uint64_t id, json_t **ret);
+
+/* The highest id that was ever given to a job, also to dropped ones; 0: none. */
+int store_read_last_id(struct store *store, uint64_t *ret);
+
+/*
+ * Jobs that are over and have to go, oldest first: those that ended before @before_usec, and the
+ * oldest whose recordings together exceed @keep_bytes. 0: that limit is none.
+ * Return: how many were written to @ret, at most @max, or a negative errno.
+ */
+int store_read_expired(struct store *store, uint64_t before_usec, uint64_t keep_bytes,
+		       uint64_t *ret, size_t max);
