@@ -33,12 +33,12 @@ static int job_path(char **ret, const char *jobs_dir, uint64_t id, const char *r
 	return -ENOMEM;
 }
 
-static int open_recording(const char *jobs_dir, uint64_t id, int *ret)
+static int open_file(const char *jobs_dir, uint64_t id, const char *name, int *ret)
 {
 	AUTO_FREE char *dir = NULL;
 	AUTO_FREE char *file = NULL;
 
-	if (job_path(&dir, jobs_dir, id, "") < 0 || job_path(&file, jobs_dir, id, "/output") < 0)
+	if (job_path(&dir, jobs_dir, id, "") < 0 || job_path(&file, jobs_dir, id, name) < 0)
 		return -ENOMEM;
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -48,7 +48,14 @@ static int open_recording(const char *jobs_dir, uint64_t id, int *ret)
 
 static void remove_recording(const char *dir, const char *file)
 {
-	if ((unlink(file) < 0 && errno != ENOENT) || (rmdir(dir) < 0 && errno != ENOENT))
+	AUTO_FREE char *reports = NULL;
+
+	if (asprintf(&reports, "%s/reports", dir) < 0) {
+		reports = NULL;
+		return;
+	}
+	if ((unlink(file) < 0 && errno != ENOENT) || (unlink(reports) < 0 && errno != ENOENT) ||
+	    (rmdir(dir) < 0 && errno != ENOENT))
 		log_warning(errno, "Failed to remove %s: %m", dir);
 }
 
@@ -246,25 +253,29 @@ static json_t *spec_json(const struct scheduler *scheduler, const struct job *jo
 
 void runner_link_prepare(struct scheduler *scheduler, struct job *job)
 {
-	AUTO_CLOSE int recording = -1;
-	int fds[2];
+	AUTO_CLOSE int recording = -1, reports = -1;
+	int fds[3];
 	int r;
 
-	r = open_recording(scheduler->setup.jobs_dir, job->id, &recording);
+	r = open_file(scheduler->setup.jobs_dir, job->id, "/output", &recording);
+	if (r >= 0)
+		r = open_file(scheduler->setup.jobs_dir, job->id, "/reports", &reports);
 	if (r < 0) {
 		scheduler_refuse(scheduler, job, "cannot record its output below %s: %s",
 				 scheduler->setup.jobs_dir, strerror(-r));
 		return;
 	}
 	fds[0] = recording;
-	fds[1] = job->stdin_fd;
+	fds[1] = reports;
+	fds[2] = job->stdin_fd;
 	r = send_order(job,
 		       json_pack("{s:s, s:o}", "order", "prepare", "spec",
 				 spec_json(scheduler, job)),
-		       true, fds, job->stdin_fd >= 0 ? 2 : 1);
+		       true, fds, job->stdin_fd >= 0 ? 3 : 2);
 	if (r < 0 || job->attach_fd < 0)
 		return; /* a runner that cannot be told is gone, and found out as such */
-	(void)send_order(job, json_pack("{s:s}", "order", "attach"), true, &job->attach_fd, 1);
+	(void)send_order(job, json_pack("{s:s, s:b}", "order", "attach", "input", 1), true,
+			 &job->attach_fd, 1);
 }
 
 /*
