@@ -438,6 +438,7 @@ int scheduler_restore(struct scheduler *scheduler)
 	struct pass pass = { .scheduler = scheduler, .stage = STAGE_OVER };
 	int r;
 
+	scheduler->is_restoring = true;
 	r = find_next_id(scheduler);
 	if (r >= 0)
 		r = store_read_lines(store, on_line, scheduler);
@@ -445,6 +446,7 @@ int scheduler_restore(struct scheduler *scheduler)
 		r = store_read_jobs(store, SCHEDULER_HISTORY_MAX, on_job, &pass);
 	if (r >= 0)
 		r = store_read_locks(store, on_lock, scheduler);
+	scheduler->is_restoring = false;
 	if (r < 0)
 		return r;
 	vault_sweep(scheduler->setup.vault, scheduler_needs_secrets, scheduler);
