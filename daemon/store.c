@@ -354,7 +354,7 @@ static int set_up(struct store *store, const char *path, char *why, size_t why_s
 	r = store_schema_open(&db, path, why, why_size);
 	if (r < 0)
 		return r;
-	r = store_writer_new(&store->writer, db, store->done_fd);
+	r = store_writer_new(&store->writer, db, store->done_fd, why, why_size);
 	if (r < 0)
 		return r;
 	return store_reader_new(&store->reader, path, why, why_size);

@@ -70,7 +70,8 @@ static inline void store_schema_closep(sqlite3 **db)
 struct store_writer;
 
 /* Take over @db, and start a thread that adds 1 to the eventfd @done_fd after each try. */
-int store_writer_new(struct store_writer **ret, sqlite3 *db, int done_fd);
+int store_writer_new(struct store_writer **ret, sqlite3 *db, int done_fd, char *why,
+		     size_t why_size);
 
 /* End the thread, after the try it is at, and close. */
 struct store_writer *store_writer_free(struct store_writer *writer);

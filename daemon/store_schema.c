@@ -69,7 +69,8 @@ static const char *io_advice(int error)
 {
 	if (error == ENOSPC || error == EDQUOT || error == EFBIG)
 		return "free some space there, or raise the limit";
-	return "look for the disk's errors in the kernel's log (dmesg)";
+	return "see whether the disk is full or a quota reached, and for its errors in the "
+	       "kernel's log (dmesg)";
 }
 
 static const char *advice(sqlite3 *db, int rc)
@@ -80,7 +81,6 @@ static const char *advice(sqlite3 *db, int rc)
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED: return "end the other program that has it locked (sqlite3, a backup)";
 	case SQLITE_READONLY:
-	case SQLITE_READONLY_DBMOVED:
 	case SQLITE_CANTOPEN: return "see to it that tfqd may write that file and its directory";
 	case SQLITE_NOMEM: return "free some memory";
 	case SQLITE_ERROR:

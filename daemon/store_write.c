@@ -184,7 +184,7 @@ static void stop(struct store_writer *writer)
 
 /* --- what the loop's thread calls ------------------------------------------------------ */
 
-static int prepare(struct store_writer *writer)
+static int prepare(struct store_writer *writer, char *why, size_t why_size)
 {
 	struct stat st;
 
@@ -196,13 +196,16 @@ static int prepare(struct store_writer *writer)
 		const int rc = sqlite3_prepare_v3(writer->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 						  &writer->stmts[i], NULL);
 
-		if (rc != SQLITE_OK)
+		if (rc != SQLITE_OK) {
+			store_schema_explain(why, why_size, "use", writer->db, rc);
 			return store_schema_errno(writer->db, rc);
+		}
 	}
 	return 0;
 }
 
-int store_writer_new(struct store_writer **ret, sqlite3 *db, int done_fd)
+int store_writer_new(struct store_writer **ret, sqlite3 *db, int done_fd, char *why,
+		     size_t why_size)
 {
 	CLEANUP(store_writer_freep) struct store_writer *writer = NULL;
 	int r;
@@ -217,7 +220,7 @@ int store_writer_new(struct store_writer **ret, sqlite3 *db, int done_fd)
 	(void)pthread_mutex_init(&writer->mutex, NULL);
 	(void)pthread_cond_init(&writer->wake, NULL);
 	TAILQ_INIT(&writer->writes);
-	r = prepare(writer);
+	r = prepare(writer, why, why_size);
 	if (r < 0)
 		return r;
 	r = start(writer);
