@@ -231,6 +231,28 @@ START_TEST(what_one_turn_notes_is_one_transaction)
 }
 END_TEST
 
+/* Notes one write in each turn, five times: a loop that always has something to do. */
+static int put_in_turns(sd_event_source *source, void *userdata)
+{
+	size_t *turns = userdata;
+
+	(void)put(++*turns, "-");
+	return sd_event_source_set_enabled(source, *turns < 5 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+START_TEST(what_is_at_hand_comes_before_a_transaction)
+{
+	sd_event_source *source;
+	size_t turns = 0;
+
+	ck_assert_int_ge(sd_event_add_defer(event, &source, put_in_turns, &turns), 0);
+	ck_assert_int_ge(sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IDLE), 0);
+	wait_commit(5);
+	ck_assert_uint_eq(commits, 1);
+	sd_event_source_disable_unref(source);
+}
+END_TEST
+
 static int keep_busy(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	size_t *turns = userdata;
@@ -482,6 +504,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_batch_keeps_the_order);
 	tcase_add_test(tcase, puts_of_one_job_are_written_once);
 	tcase_add_test(tcase, what_one_turn_notes_is_one_transaction);
+	tcase_add_test(tcase, what_is_at_hand_comes_before_a_transaction);
 	tcase_add_test(tcase, a_loop_that_is_never_idle_is_no_hindrance);
 	tcase_add_test(tcase, events_stand_in_order_and_stay);
 	tcase_add_test(tcase, ids_are_remembered_when_jobs_are_gone);

@@ -2,8 +2,10 @@
 /* A store that cannot be written for a while, and files that are none of it. */
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "tests/unit/store_fixture.h"
 
@@ -19,6 +21,20 @@ static void write_file(const char *name, const char *text)
 	ck_assert_ptr_nonnull(file);
 	ck_assert_int_ge(fputs(text, file), 0);
 	(void)fclose(file);
+}
+
+/* In place of libc's, also for SQLite: a disk that we can ask, and break. */
+static atomic_uint syncs, sync_error;
+
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved
+int fdatasync(int fd)
+{
+	syncs++;
+	if (sync_error) {
+		errno = (int)sync_error;
+		return -1;
+	}
+	return (int)syscall(SYS_fdatasync, fd);
 }
 
 /* --- trouble while it runs ------------------------------------------------------------ */
@@ -87,6 +103,24 @@ START_TEST(tries_are_further_and_further_apart)
 	allow_writes();
 	ck_assert_int_ge(sd_event_source_set_time_relative(store->retry, 0), 0);
 	wait_commit(1);
+}
+END_TEST
+
+START_TEST(what_is_named_was_synced)
+{
+	for (uint64_t id = 1; id <= 3; id++) {
+		syncs = 0;
+		wait_commit(put(id, "-"));
+		ck_assert_uint_ge(syncs, 1);
+	}
+	sync_error = EIO;
+	(void)put(4, "-");
+	wait_trouble(1);
+	mentions(store_trouble(store), "and for its errors in the kernel's log");
+	ck_assert_uint_eq(committed, 3);
+	ck_assert_str_eq(sql_rows("SELECT id FROM job"), "1;2;3;");
+	sync_error = 0;
+	wait_commit(4);
 }
 END_TEST
 
@@ -418,6 +452,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, a_failed_batch_stays_and_is_written_first);
 	tcase_add_test(tcase, tries_are_further_and_further_apart);
+	tcase_add_test(tcase, what_is_named_was_synced);
 	tcase_add_test(tcase, closing_tries_once_and_leaves);
 	tcase_add_test(tcase, closing_after_the_trouble_is_over_loses_nothing);
 	tcase_add_test(tcase, another_program_may_lock_it_for_a_while);
