@@ -57,7 +57,8 @@ int cmd_attach(int argc, char **argv)
 	return id ? run_attached(id, has_input, &keys) : EXIT_USAGE;
 }
 
-/* --- logs -------------------------------------------------------------------------------------- */
+/* --- logs --------------------------------------------------------------------------------------
+ */
 
 static bool take_since(const char *text, struct run_logs_options *ret)
 {
@@ -102,7 +103,8 @@ int cmd_logs(int argc, char **argv)
 	return id ? run_logs(id, &what) : EXIT_USAGE;
 }
 
-/* --- wait -------------------------------------------------------------------------------------- */
+/* --- wait --------------------------------------------------------------------------------------
+ */
 
 /* Is it there at all? That of the last one is not to be told after hours for the first. */
 static int look_for(uint64_t id)

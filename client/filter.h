@@ -16,9 +16,9 @@ enum filter_at { FILTER_TEXT, FILTER_CHAR, FILTER_ESCAPE, FILTER_CSI, FILTER_STR
 /* Zeroed to begin with. A sequence may be spread over several calls. */
 struct filter {
 	enum filter_at at;
-	bool is_bad;       /* the CSI sequence is no colour */
-	bool was_escape;   /* the string's end may follow */
-	size_t left;       /* bytes of the character to come */
+	bool is_bad;     /* the CSI sequence is no colour */
+	bool was_escape; /* the string's end may follow */
+	size_t left;     /* bytes of the character to come */
 	size_t held_len;
 	char held[FILTER_HELD_MAX];
 };

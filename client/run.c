@@ -28,7 +28,8 @@ static uint64_t now_usec(void)
 	return clock_usec(CLOCK_MONOTONIC);
 }
 
-/* --- what terraform prints --------------------------------------------------------------------- */
+/* --- what terraform prints ---------------------------------------------------------------------
+ */
 
 static void end_attach(struct run *run)
 {
@@ -64,7 +65,8 @@ static void read_attach(struct run *run)
 		run_lose_terminal(run, stream->error);
 }
 
-/* --- the turns --------------------------------------------------------------------------------- */
+/* --- the turns ---------------------------------------------------------------------------------
+ */
 
 static bool is_waiting(const struct run *run)
 {
@@ -81,9 +83,10 @@ static void give_up_waiting(struct run *run)
 		return;
 	}
 	if (run->kind == RUN_SUBMIT && run->id) {
-		print_error("gave up after the wait that --wait-timeout allows; but tfqd is not "
-			    "there to be told: #%llu stays queued, and 'tfq cancel %llu' removes it",
-			    (unsigned long long)run->id, (unsigned long long)run->id);
+		print_error(
+			"gave up after the wait that --wait-timeout allows; but tfqd is not "
+			"there to be told: #%llu stays queued, and 'tfq cancel %llu' removes it",
+			(unsigned long long)run->id, (unsigned long long)run->id);
 	}
 	run->exit_at_once = EXIT_TIMED_OUT;
 }
@@ -176,7 +179,8 @@ int run_watch(struct run *run)
 	return run->has_detached ? 0 : run_end(run);
 }
 
-/* --- begin and end ----------------------------------------------------------------------------- */
+/* --- begin and end -----------------------------------------------------------------------------
+ */
 
 void run_init(struct run *ret, enum run_kind kind)
 {

@@ -27,7 +27,8 @@ bool run_is_status(const struct run *run, const char *status)
 	return now && strcmp(now, status) == 0;
 }
 
-/* --- asking ------------------------------------------------------------------------------------ */
+/* --- asking ------------------------------------------------------------------------------------
+ */
 
 /* A runner that tfqd has to start again makes a new recording, if nothing was in the old one. */
 static uint64_t next_offset(const struct run *run)
@@ -40,10 +41,9 @@ static json_t *attach_json(const struct run *run, bool has_attach, bool has_stdi
 	json_t *parameters = json_pack("{s:I}", "id", (json_int_t)run->id);
 
 	if (has_attach) {
-		json_t *more =
-			json_pack("{s:b, s:I, s:b, s:b}", "attach", true, "offset",
-				  (json_int_t)run->stream.offset, "input", run->has_input,
-				  "stdin", has_stdin);
+		json_t *more = json_pack("{s:b, s:I, s:b, s:b}", "attach", true, "offset",
+					 (json_int_t)run->stream.offset, "input", run->has_input,
+					 "stdin", has_stdin);
 
 		(void)json_object_update(parameters, more);
 		json_decref(more);
@@ -92,7 +92,8 @@ int run_ask(struct run *run)
 	return r;
 }
 
-/* --- answers ----------------------------------------------------------------------------------- */
+/* --- answers -----------------------------------------------------------------------------------
+ */
 
 /* Its number was given to another one: its tfqd has lost its memory. */
 static bool is_another(const struct run *run, const json_t *job)
@@ -174,7 +175,8 @@ static int take_error(struct run *run, const json_t *message)
 	return rpc_check(message);
 }
 
-/* --- tfqd is not there ------------------------------------------------------------------------- */
+/* --- tfqd is not there -------------------------------------------------------------------------
+ */
 
 static void say_away(struct run *run)
 {
@@ -195,8 +197,9 @@ static int lose_link(struct run *run)
 {
 	link_lose(&run->link, clock_usec(CLOCK_MONOTONIC));
 	if (!run->id) {
-		print_error("tfqd went away before it said whether it accepted the job; 'tfq queue' "
-			    "shows");
+		print_error(
+			"tfqd went away before it said whether it accepted the job; 'tfq queue' "
+			"shows");
 		return EXIT_NO_DAEMON;
 	}
 	if (run->is_attach_new && run->attach >= 0) /* nobody has it */
@@ -261,9 +264,8 @@ int run_keep_link(struct run *run, uint64_t now_usec)
 		    !run->stream.has_ended) /* its runner is gone, and the job is not */
 			link_lose(link, now_usec);
 	}
-	if (link->away_usec > 0 &&
-	    (now_usec - link->away_usec > AWAY_MAX ||
-	     (!run->id && now_usec > run->resubmit_until && !link->varlink)))
+	if (link->away_usec > 0 && (now_usec - link->away_usec > AWAY_MAX ||
+				    (!run->id && now_usec > run->resubmit_until && !link->varlink)))
 		return give_up(run);
 	return link_retry(link, now_usec) > 0 ? run_ask(run) : 0;
 }

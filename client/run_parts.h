@@ -32,13 +32,13 @@ struct run {
 	bool has_input; /* what is typed here is for terraform */
 
 	struct link link;
-	bool is_answered;         /* this connection's question */
-	bool said_away;           /* that tfqd is not there */
-	bool was_away;            /* since the job was accepted */
-	uint64_t resubmit_until;  /* a tfqd that stops has refused it; 0: none has */
-	int attach;               /* -1: the runner has said all, or is gone */
-	bool is_attach_new;       /* it went with the question that is not answered yet */
-	uint64_t reattach_usec;   /* it ended too early: ask anew then; 0: it did not */
+	bool is_answered;        /* this connection's question */
+	bool said_away;          /* that tfqd is not there */
+	bool was_away;           /* since the job was accepted */
+	uint64_t resubmit_until; /* a tfqd that stops has refused it; 0: none has */
+	int attach;              /* -1: the runner has said all, or is gone */
+	bool is_attach_new;      /* it went with the question that is not answered yet */
+	uint64_t reattach_usec;  /* it ended too early: ask anew then; 0: it did not */
 	struct stream stream;
 
 	int signals;
@@ -86,7 +86,8 @@ bool run_is_status(const struct run *run, const char *status);
 /* Hand the command over to tfqd; opens run::attach. Return: 0, or the exit code after telling why
  * not. */
 int run_submit(struct run *run);
-/* terraform gets our own stdin, to read from when it likes; but not a terminal, which stays ours. */
+/* terraform gets our own stdin, to read from when it likes; but not a terminal, which stays ours.
+ */
 bool run_gives_stdin(const struct run *run);
 
 /* run_end.c */

@@ -66,14 +66,15 @@ void run_lose_terminal(struct run *run, int error)
 {
 	run->exit_at_once = EXIT_SIGNAL + (error == -EPIPE ? SIGPIPE : SIGHUP);
 	if (error != -EPIPE && error != -EIO && error != 0) {
-		print_error("cannot write the output: %s; #%llu goes on without you; tfq attach %llu",
-			    strerror(-error), (unsigned long long)run->id,
-			    (unsigned long long)run->id);
+		print_error(
+			"cannot write the output: %s; #%llu goes on without you; tfq attach %llu",
+			strerror(-error), (unsigned long long)run->id, (unsigned long long)run->id);
 		run->exit_at_once = EXIT_OURS;
 	}
 }
 
-/* --- signals ----------------------------------------------------------------------------------- */
+/* --- signals -----------------------------------------------------------------------------------
+ */
 
 static void interrupt_terraform(struct run *run)
 {
@@ -111,8 +112,8 @@ static void on_end_signal(struct run *run, int number)
 		run->exit_at_once = EXIT_SIGNAL + number;
 		return;
 	}
-	if (run->said_away || (run->kind == RUN_ATTACH &&
-			       (!run->is_running || number != SIGINT || !has_menu(run)))) {
+	if (run->said_away ||
+	    (run->kind == RUN_ATTACH && (!run->is_running || number != SIGINT || !has_menu(run)))) {
 		leave(run, number);
 		return;
 	}
@@ -122,8 +123,7 @@ static void on_end_signal(struct run *run, int number)
 		run_ask_for_end(run);
 		return;
 	}
-	if (number != SIGINT || !has_menu(run) || run->menu == MENU_ASKED ||
-	    run->was_interrupted) {
+	if (number != SIGINT || !has_menu(run) || run->menu == MENU_ASKED || run->was_interrupted) {
 		run->menu = MENU_OFF;
 		interrupt_terraform(run);
 		return;
@@ -171,8 +171,7 @@ int run_open_signals(void)
 
 	(void)sigemptyset(&mask);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		if (i >= 2 && sigaction(all[i], NULL, &before) == 0 &&
-		    before.sa_handler == SIG_IGN)
+		if (i >= 2 && sigaction(all[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN)
 			continue; /* nohup(1): it is to do nothing */
 		(void)sigaddset(&mask, all[i]);
 	}
@@ -182,7 +181,8 @@ int run_open_signals(void)
 	return signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* --- what is typed ----------------------------------------------------------------------------- */
+/* --- what is typed -----------------------------------------------------------------------------
+ */
 
 static void take_menu_answer(struct run *run, char answer)
 {

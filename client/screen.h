@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The user's terminal while terraform has one of its own: every key goes there at once, and is
- * echoed from there. Ctrl-C, Ctrl-Z and Ctrl-\ stay ours. A terminal that is the shell's, because we
- * are in the background, is left alone.
+ * echoed from there. Ctrl-C, Ctrl-Z and Ctrl-\ stay ours. A terminal that is the shell's, because
+ * we are in the background, is left alone.
  */
 #pragma once
 
