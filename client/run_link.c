@@ -211,30 +211,37 @@ static int lose_link(struct run *run)
 	return 0;
 }
 
+/* Return: 0, or the exit code. */
+static int take_message(struct run *run, const json_t *message)
+{
+	const json_t *job = json_object_get(json_object_get(message, "parameters"), "job");
+
+	if (json_is_string(json_object_get(message, "error")))
+		return take_error(run, message);
+	if (is_another(run, job))
+		return say_unknown(run);
+	if (job)
+		take_job(run, message);
+	return 0;
+}
+
 int run_read_link(struct run *run, short revents)
 {
 	struct varlink *varlink = run->link.varlink;
 	json_t *message = NULL;
-	int r = 0, code;
+	int r = 0, code = 0;
 
 	if (revents & POLLOUT)
 		r = varlink_flush(varlink);
 	if (r >= 0 && revents & (POLLIN | POLLHUP | POLLERR))
 		r = varlink_read(varlink);
-	while (run->link.varlink && !run->is_over && !run->has_detached &&
+	while (code == 0 && run->link.varlink && !run->is_over && !run->has_detached &&
 	       varlink_next(varlink, &message) > 0) {
-		const json_t *job = json_object_get(json_object_get(message, "parameters"), "job");
-
-		if (json_is_string(json_object_get(message, "error")))
-			code = take_error(run, message);
-		else
-			code = is_another(run, job) ? say_unknown(run) : 0;
-		if (code == 0 && job)
-			take_job(run, message);
+		code = take_message(run, message);
 		json_decref(message);
-		if (code != 0)
-			return code;
 	}
+	if (code != 0)
+		return code;
 	if (run->is_over || run->has_detached)
 		link_close(&run->link);
 	else if (r < 0 && run->link.varlink)
