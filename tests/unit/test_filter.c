@@ -82,7 +82,8 @@ START_TEST(long_colour_is_dropped)
 		struct filter filter = { 0 };
 
 		memset(in, '1', sizeof(in));
-		memcpy(in, ESC "[", 2);
+		in[0] = '\x1b';
+		in[1] = '[';
 		(void)snprintf(in + 2 + len, 3, "mx");
 		run(&filter, out, in, strlen(in));
 		ck_assert_str_eq(out, 2 + len + 1 <= FILTER_HELD_MAX ? in : "x");
