@@ -633,6 +633,7 @@ def real_restart():
         work.write("slow", "")
         env = world.fake_terraform(PRINTS)
         program = work.spawn("apply", env=env)
+        wait_out(program, "line 1\n")
         waiting = work.spawn("apply", env=env)
         watches = work.spawn("attach", "--no-stdin", "1")
         for one in (program, watches):
