@@ -189,7 +189,7 @@ def cancel_in_flight():
                     same((result.code, result.out), (125, ""), "the exit code and the output")
                     world.server.set_faults([])
                 world.wait_unlocked()
-                    next_job_runs(world, work)
+                next_job_runs(world, work)
 
 
 @case("a job that is cancelled while its workspace is looked for never runs")
