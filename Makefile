@@ -25,7 +25,7 @@ comma := ,
 BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)
 
 PKG_CONFIG ?= pkg-config
-PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip zlib
+PKGS       := sqlite3 libsystemd libcurl libcrypto inih jansson expat libzip zlib
 # Asked once, and only when first needed: `make deps` may have to install them before.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS    = $(shell $(PKG_CONFIG) --libs $(PKGS))

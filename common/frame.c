@@ -20,32 +20,58 @@ void frame_encode_header(unsigned char ret[static FRAME_HEADER_LEN], const struc
 	memcpy(ret + 8, &at_usec, sizeof(at_usec));
 }
 
+int frame_decode_header(struct frame *ret, const unsigned char header[static FRAME_HEADER_LEN])
+{
+	uint32_t len;
+	uint64_t at_usec;
+
+	memcpy(&len, header + 4, sizeof(len));
+	memcpy(&at_usec, header + 8, sizeof(at_usec));
+	len = le32toh(len);
+
+	if (header[2] != 0 || header[3] != 0)
+		return -EBADMSG;
+	if (len > FRAME_BODY_MAX)
+		return -EMSGSIZE;
+
+	*ret = (struct frame){
+		.type = header[0],
+		.stream = header[1],
+		.len = len,
+		.at_usec = le64toh(at_usec),
+	};
+	return 0;
+}
+
 int frame_decode(struct frame *ret, const void *buf, size_t len)
 {
-	const unsigned char *bytes = buf;
-	uint32_t body_len;
-	uint64_t at_usec;
+	struct frame frame;
+	int r;
 
 	if (len < FRAME_HEADER_LEN)
 		return 0;
-
-	memcpy(&body_len, bytes + 4, sizeof(body_len));
-	memcpy(&at_usec, bytes + 8, sizeof(at_usec));
-	body_len = le32toh(body_len);
-
-	if (bytes[2] != 0 || bytes[3] != 0)
-		return -EBADMSG;
-	if (body_len > FRAME_BODY_MAX)
-		return -EMSGSIZE;
-	if (len - FRAME_HEADER_LEN < body_len)
+	r = frame_decode_header(&frame, buf);
+	if (r < 0)
+		return r;
+	if (len - FRAME_HEADER_LEN < frame.len)
 		return 0;
 
-	*ret = (struct frame){
-		.type = bytes[0],
-		.stream = bytes[1],
-		.len = body_len,
-		.at_usec = le64toh(at_usec),
-		.body = (const char *)buf + FRAME_HEADER_LEN,
-	};
-	return (int)(FRAME_HEADER_LEN + body_len);
+	frame.body = (const char *)buf + FRAME_HEADER_LEN;
+	*ret = frame;
+	return (int)(FRAME_HEADER_LEN + frame.len);
+}
+
+void frame_encode_size(unsigned char ret[static FRAME_SIZE_LEN], uint16_t rows, uint16_t columns)
+{
+	ret[0] = (unsigned char)(rows & 0xff);
+	ret[1] = (unsigned char)(rows >> 8);
+	ret[2] = (unsigned char)(columns & 0xff);
+	ret[3] = (unsigned char)(columns >> 8);
+}
+
+void frame_decode_size(const unsigned char body[static FRAME_SIZE_LEN], uint16_t *ret_rows,
+		       uint16_t *ret_columns)
+{
+	*ret_rows = (uint16_t)(body[0] | body[1] << 8);
+	*ret_columns = (uint16_t)(body[2] | body[3] << 8);
 }

@@ -14,6 +14,7 @@
 
 #define FRAME_HEADER_LEN 16
 #define FRAME_BODY_MAX   65536 /* bytes */
+#define FRAME_SIZE_LEN   4     /* bytes of the body of FRAME_RESIZE */
 
 /* Numbers are wire and file format: append only, never renumber. */
 enum frame_type {
@@ -23,7 +24,7 @@ enum frame_type {
 	FRAME_EXIT = 3,   /* stream: 0 exit code, 1 signal, 2 never ran; body: u32 code or signal,
 			     then words */
 	FRAME_NOTE = 4,   /* body: a sentence of the runner's own */
-	FRAME_RESIZE = 5, /* body: u16 rows, u16 columns; also viewer to runner */
+	FRAME_RESIZE = 5, /* body: u16 rows, u16 columns of the terminal; also viewer to runner */
 	/* viewer to runner, never recorded */
 	FRAME_INPUT = 16,     /* body: bytes for the child's stdin */
 	FRAME_INPUT_END = 17, /* the viewer's stdin has ended */
@@ -59,3 +60,12 @@ void frame_encode_header(unsigned char ret[static FRAME_HEADER_LEN], const struc
  * for a reserved field that is not zero; -EMSGSIZE for a body over FRAME_BODY_MAX.
  */
 int frame_decode(struct frame *ret, const void *buf, size_t len);
+
+/* The header alone: for who takes a body as it comes; @ret->body is NULL. Return: 0, -EBADMSG or
+ * -EMSGSIZE, as above. */
+int frame_decode_header(struct frame *ret, const unsigned char header[static FRAME_HEADER_LEN]);
+
+/* The body of FRAME_RESIZE. */
+void frame_encode_size(unsigned char ret[static FRAME_SIZE_LEN], uint16_t rows, uint16_t columns);
+void frame_decode_size(const unsigned char body[static FRAME_SIZE_LEN], uint16_t *ret_rows,
+		       uint16_t *ret_columns);

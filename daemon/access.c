@@ -50,6 +50,8 @@ static const struct {
 	{ WIRE_INFO, ACCESS_VIEW },
 	{ WIRE_CANCEL, ACCESS_SUBMIT | ACCESS_OPERATE }, /* and access_may_touch() */
 	{ WIRE_RESUME, ACCESS_OPERATE },
+	{ WIRE_ATTACH, ACCESS_VIEW }, /* and to see output access_may_touch() */
+	{ WIRE_LOGS, ACCESS_SUBMIT | ACCESS_OPERATE }, /* the same */
 	{ WIRE_WHO, ACCESS_VIEW }, /* of a directory: with one's own credentials */
 	{ WIRE_UNLOCK, ACCESS_OPERATE },
 };

@@ -49,6 +49,8 @@ struct daemon {
 	struct http *http;
 	struct identities *identities;
 	struct lock_probes *probes;
+	struct store *store;
+	struct vault *vault;
 	struct scheduler *scheduler;
 	struct listener *listener;
 	TAILQ_HEAD(, peer) peers;
@@ -166,6 +168,22 @@ static void on_counts(void *userdata)
 			 queue_line_count(queue));
 }
 
+static void on_commit(uint64_t upto, void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	scheduler_kept(daemon->scheduler, upto);
+	request_kept(&daemon->requests, upto);
+}
+
+static void on_trouble(uint64_t upto, const char *why, void *userdata)
+{
+	struct daemon *daemon = userdata;
+
+	request_unkept(&daemon->requests, upto, why);
+	scheduler_unkept(daemon->scheduler, upto, why);
+}
+
 static void on_stopped(void *userdata)
 {
 	struct daemon *daemon = userdata;
@@ -186,15 +204,14 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 	(void)info;
 
 	if (scheduler_is_stopping(daemon->scheduler)) {
-		log_warning(0, "Told to stop again: leaving at once. Running jobs go on until the "
-			       "leases of their locks run out, and the locks stay until then");
+		log_warning(0, "Told to stop again: leaving at once");
 		return sd_event_exit(daemon->event, 0);
 	}
 	(void)sd_notify(0, "STOPPING=1");
 	if (queue_active_count(queue) > 0) {
-		log_info("Stopping once %" PRIu64
-			 " running jobs have ended and their locks are released; "
-			 "nothing new is started",
+		log_info("Stopping; %" PRIu64
+			 " running jobs go on without tfqd, for as long as the leases of their "
+			 "locks last: start tfqd again before that",
 			 queue_active_count(queue));
 	}
 	scheduler_stop(daemon->scheduler);
@@ -372,12 +389,43 @@ static void raise_limits(struct daemon *daemon)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* What was there before a restart, and will be after the next. */
+static int open_memory(struct daemon *daemon)
+{
+	static const struct store_callbacks callbacks = { on_commit, on_trouble };
+	const struct config *config = daemon->config;
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *error = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/tfqd.db", config->state_dir) < 0) {
+		path = NULL;
+		return log_oom();
+	}
+	r = store_open(&daemon->store, daemon->event, path, &callbacks, daemon, &error);
+	if (r < 0)
+		return log_error(r, "%s", error ? error : strerror(-r));
+	r = vault_new(&daemon->vault, config->runtime_dir, config->state_dir);
+	if (r == -EOPNOTSUPP) {
+		log_warning(0,
+			    "Neither %s nor /dev/shm is a tmpfs of ours: environments of queued "
+			    "jobs are in this process alone, and jobs that wait when it is "
+			    "restarted will not be run",
+			    config->runtime_dir);
+		r = 0;
+	}
+	return r < 0 ? log_error(r, "Failed to make room for environments: %m") : 0;
+}
+
 static int make_parts(struct daemon *daemon, char *const *env)
 {
 	static const struct scheduler_callbacks callbacks = { on_changed, on_counts, on_stopped };
 	int r;
 
 	r = server_socket_open(&daemon->socket, daemon->config->socket, daemon->access.submitters);
+	if (r < 0)
+		return r;
+	r = open_memory(daemon);
 	if (r < 0)
 		return r;
 	r = http_new(&daemon->http, daemon->event);
@@ -407,6 +455,8 @@ static int make_parts(struct daemon *daemon, char *const *env)
 				  .nofile = &daemon->nofile,
 				  .identities = daemon->identities,
 				  .probes = daemon->probes,
+				  .store = daemon->store,
+				  .vault = daemon->vault,
 			  },
 			  &callbacks, daemon);
 	if (r < 0)
@@ -416,7 +466,13 @@ static int make_parts(struct daemon *daemon, char *const *env)
 		.config = daemon->config,
 		.access = &daemon->access,
 		.hostname = daemon->hostname,
+		.store = daemon->store,
+		.jobs_dir = daemon->jobs_dir,
 	};
+	TAILQ_INIT(&daemon->requests.waiting);
+	r = scheduler_restore(daemon->scheduler);
+	if (r < 0)
+		return log_error(r, "Failed to bring back what was queued before: %m");
 	r = listener_new(&daemon->listener, daemon->event, daemon->socket.fd, on_accept, daemon);
 	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
 }
@@ -474,7 +530,9 @@ struct daemon *daemon_free(struct daemon *daemon)
 	}
 	listener_free(daemon->listener);
 	server_socket_close(&daemon->socket);
+	store_free(daemon->store); /* its callbacks are for the scheduler */
 	scheduler_free(daemon->scheduler);
+	vault_free(daemon->vault);
 	identities_free(daemon->identities);
 	lock_probes_free(daemon->probes);
 	http_free(daemon->http);

@@ -20,7 +20,7 @@ int job_new(struct job **ret)
 	if (!job)
 		return -ENOMEM;
 	job->priority = JOB_NORMAL;
-	job->attach_fd = job->stdin_fd = -1;
+	job->stdin_fd = -1;
 	job->exit_code = -1;
 	job->handover_usec = UINT64_MAX;
 	TAILQ_INIT(&job->watches);
@@ -35,9 +35,32 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
+int job_add_viewer(struct job *job, int fd, uint64_t offset, bool has_input)
+{
+	struct job_viewer *viewers;
+
+	if (job->viewer_count >= JOB_VIEWERS_MAX) {
+		close_fd(&fd);
+		return -EMFILE;
+	}
+	viewers = reallocarray(job->viewers, job->viewer_count + 1, sizeof(*viewers));
+	if (!viewers) {
+		close_fd(&fd);
+		return -ENOMEM;
+	}
+	viewers[job->viewer_count++] =
+		(struct job_viewer){ .fd = fd, .offset = offset, .has_input = has_input };
+	job->viewers = viewers;
+	return 0;
+}
+
 void job_close_fds(struct job *job)
 {
-	close_fd(&job->attach_fd);
+	for (size_t i = 0; i < job->viewer_count; i++)
+		close_fd(&job->viewers[i].fd);
+	free(job->viewers);
+	job->viewers = NULL;
+	job->viewer_count = 0;
 	close_fd(&job->stdin_fd);
 }
 
@@ -69,6 +92,9 @@ struct job *job_free(struct job *job)
 	free(job->reason);
 	free(job->message);
 	free(job->why_child_text);
+	free(job->subcommand_text);
+	free(job->operation_text);
+	sd_event_source_disable_unref(job->runner_watch);
 	free(job);
 	return NULL;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
+#include <systemd/sd-event.h>
 
 #include "common/backend.h"
 #include "common/cleanup.h"
@@ -28,6 +29,15 @@ struct job_owner {
 	char *name; /* login name, or the uid in digits */
 };
 
+/* Somebody who wants to see its output, and waits for the runner that shows it. */
+struct job_viewer {
+	int fd;          /* a stream socket; the job's own */
+	uint64_t offset; /* bytes of the recording that he has seen */
+	bool has_input;  /* and may type */
+};
+
+#define JOB_VIEWERS_MAX 512 /* that wait at once for one job */
+
 /* Strings are the job's own; NULL where optional. Times are microseconds since 1970, 0 if not yet.
  */
 struct job {
@@ -46,8 +56,9 @@ struct job {
 	char *label, *reason;  /* printable; NULL: none */
 	mode_t umask;
 	struct backend *backend;
-	const char *subcommand; /* static */
-	const char *operation;  /* static */
+	const char *subcommand; /* static, or one of the texts */
+	const char *operation;
+	char *subcommand_text, *operation_text; /* of a job that was read from the store */
 	const char *why_child;  /* why terraform locks for itself; NULL: tfqd does */
 	char *why_child_text;   /* ... where that is no static text */
 	struct preflight
@@ -59,11 +70,26 @@ struct job {
 	bool is_priority_asked; /* by the submitter, not by the configuration */
 	bool passes_hold;       /* it is what a held line waits for: terraform state push */
 
-	/* descriptors that wait for the runner; -1 if none */
-	int attach_fd, stdin_fd;
+	/* what waits for the runner */
+	struct job_viewer *viewers;
+	size_t viewer_count;
+	int stdin_fd;     /* -1: none */
+	bool wants_stdin; /* it came with one, which is gone if there is none any more */
+
+	bool has_tty; /* terraform gets a terminal, of this size */
+	unsigned rows, columns;
+
+	/* the store */
+	uint64_t noted;      /* number of its last write */
+	uint64_t submitted;  /* ... of its first; 0 once it is known to be on disk */
+	uint64_t armed;      /* ... of the one that names its runner */
+	uint64_t go_after;   /* its runner is to be let go when that is on disk; 0: is not waiting */
+	bool is_undecided;   /* a runner of before a restart lives, and may yet say that it runs */
 
 	/* its run */
 	pid_t runner_pid;    /* 0: none */
+	uint64_t runner_start; /* process_start()'s: tells it from another with its number */
+	sd_event_source *runner_watch; /* a runner that is no child of this process */
 	struct peer *runner; /* NULL: not connected */
 	pid_t session;       /* of its runner, the last one; 0: never had one */
 	bool is_runner_ready;
@@ -82,6 +108,7 @@ struct job {
 	bool is_busy;      /* did not want to wait, and would have had to */
 
 	TAILQ_ENTRY(job) in_line; /* line::waiting */
+	TAILQ_ENTRY(job) in_unkept; /* scheduler::unkept, while job::submitted is not 0 */
 	TAILQ_ENTRY(job) in_all;  /* scheduler::all, in order of acceptance */
 	struct line *line;        /* NULL once it is over */
 	uint64_t position;        /* queue_position()'s */
@@ -101,6 +128,12 @@ int job_new(struct job **ret);
 /* Closes, wipes, frees. No peer may watch it any more. */
 struct job *job_free(struct job *job);
 DEFINE_FREEP(job);
+
+/*
+ * Let @fd, which is taken, see its output once there is a runner. Return: 0; -EMFILE for the one
+ * above JOB_VIEWERS_MAX; -ENOMEM.
+ */
+int job_add_viewer(struct job *job, int fd, uint64_t offset, bool has_input);
 
 /* Close the descriptors that wait for the runner. */
 void job_close_fds(struct job *job);

@@ -56,6 +56,8 @@ void lane_free(struct lane *lane)
 	identity_unref(lane->identity);
 	free(lane->lock_key);
 	sd_event_source_disable_unref(lane->quarantine);
+	sd_event_source_disable_unref(lane->regain);
+	lane_swept(lane);
 	lane->line->data = NULL;
 	free(lane);
 }
@@ -63,20 +65,8 @@ void lane_free(struct lane *lane)
 bool lane_is_idle(const struct lane *lane)
 {
 	return !lane->line->active && lane->line->waiting_count == 0 && !lane->line->hold_reason &&
+	       lane->line->undecided == 0 && !lane->sweeper &&
 	       (!lane->lock || (lock_is_idle(lane->lock) && !lock_may_appear(lane->lock)));
-}
-
-bool lane_may_be_left(const struct lane *lane)
-{
-	if (lane->line->active || lane->line->waiting_count > 0 || lane->line->hold_reason ||
-	    (lane->lock && !lock_is_idle(lane->lock)))
-		return false;
-	log_warning(
-		0,
-		"The lock of %s may turn up in the store in the next minutes: a request to take it was "
-		"never answered. 'terraform force-unlock' removes it",
-		lane->line->name);
-	return true;
 }
 
 /* --- taking it -----------------------------------------------------------------------------------
@@ -96,6 +86,7 @@ static int make_claim(struct lane *lane, struct job *job, struct lock_claim **re
 	(void)snprintf(who, sizeof(who), "%s@%s", job->owner.name, lane->scheduler->setup.hostname);
 	r = lock_claim_new(&claim, job->id,
 			   &(struct lock_claim_words){
+				   .id = job->lock_id,
 				   .operation = job->operation,
 				   .who = who,
 				   .version = job->backend->terraform_version,
@@ -150,10 +141,16 @@ static int remember_lock(struct lane *lane, const struct job *job)
 	return 0;
 }
 
-static void take_lock(struct lane *lane, struct job *job)
+void lane_take_lock(struct lane *lane, struct job *job)
 {
 	struct lock_claim *claim = NULL;
-	int r = remember_lock(lane, job);
+	int r;
+
+	if (!lane_keep(lane, job))
+		return; /* lane_on_kept() comes back here */
+	if (job != lane->sweeper)
+		lane_swept(lane);
+	r = remember_lock(lane, job);
 
 	if (r == -EBUSY) { /* the one before had it elsewhere: that first */
 		lock_want(lane->lock, NULL);
@@ -169,10 +166,9 @@ static void take_lock(struct lane *lane, struct job *job)
 				      strerror(-r));
 		return;
 	}
-	lock_set_takeover(lane->lock, lane_takes_over(lane));
+	lock_set_takeover(lane->lock, lane_takes_over(lane) && !lane->line->lost_session);
 	identity_unref(lane->identity);
 	lane->identity = identity_ref(preflight_identity(job->preflight));
-	(void)snprintf(job->lock_id, sizeof(job->lock_id), "%s", claim->id);
 	lock_want(lane->lock, claim);
 	lane_try_go(lane, job);
 }
@@ -237,7 +233,7 @@ void lane_acquire(struct lane *lane, struct job *job)
 	}
 	switch (preflight_state(job->preflight)) {
 	case PREFLIGHT_UNDER_WAY: return; /* on_preflight() comes back here */
-	case PREFLIGHT_READY: take_lock(lane, job); return;
+	case PREFLIGHT_READY: lane_take_lock(lane, job); return;
 	case PREFLIGHT_CHILD:
 		job_leave_to_child(job, preflight_why(job->preflight));
 		leave_to_child(lane, job);
@@ -273,7 +269,7 @@ static bool can_go_early(const struct lane *lane)
 
 void lane_try_go(struct lane *lane, struct job *job)
 {
-	if (job->status != JOB_LOCKING || !job->is_runner_ready)
+	if (job->status != JOB_LOCKING || !job->is_runner_ready || lane->scheduler->is_stopping)
 		return;
 	if (job_is_locked_by_us(job)) {
 		if (!can_go_early(lane) && !has_lock(lane, job))
@@ -308,19 +304,25 @@ static bool is_limit_reached(const struct lane *lane)
 /* Can @next take the lock over from @job, without its being let go? */
 static bool can_hand_over(const struct lane *lane, const struct job *job, const struct job *next)
 {
-	return next && !lane->scheduler->is_stopping && !lane->line->hold_reason &&
+	return next && !lane->scheduler->is_stopping && next->submitted == 0 && !lane->line->hold_reason &&
 	       !lane->must_release && job_is_locked_by_us(job) && job_is_locked_by_us(next) &&
 	       has_same_lock(lane, next) && lane->lock && lock_deadline(lane->lock) > 0 &&
 	       queue_pick(lane->scheduler->queue) == next;
 }
 
+void lane_let_go(struct lane *lane)
+{
+	if (lane->lock)
+		lock_want(lane->lock, NULL);
+	else if (lane->kept_job)
+		scheduler_sweep(lane);
+}
+
 static void release(struct lane *lane, bool leave_free)
 {
-	if (!lane->lock)
-		return;
 	lane->handover_count = 0;
-	lock_want(lane->lock, NULL);
-	if (leave_free) {
+	lane_let_go(lane);
+	if (lane->lock && leave_free) {
 		lock_leave_free(lane->lock, LEAVE_FREE_USEC);
 		lane->must_release = true;
 	}
@@ -389,6 +391,7 @@ void lane_hand_on(struct lane *lane, const struct job *job)
 		return;
 	}
 	lane->handover_count++;
+	(void)lane_keep(lane, next);
 	lane->is_handed_over = job_status_is_final(job->status) && job->started_usec > 0;
 	/* Only on a lock that says so of the one before: its rights were good enough to write it.
 	 */

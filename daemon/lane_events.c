@@ -141,6 +141,10 @@ static void on_foreign(struct lane *lane, struct job *active)
 	const char *who = holder && holder->who[0] ? holder->who : "somebody";
 	const char *id = holder ? holder->id : "?";
 
+	if (active && job_status_is_running(active->status)) {
+		on_lost(lane, active); /* while there was no tfqd */
+		return;
+	}
 	if (!active || active->status != JOB_LOCKING)
 		return;
 	if (lane->told_job != active->id || strcmp(lane->told_holder, id) != 0) {
@@ -158,11 +162,35 @@ static void on_foreign(struct lane *lane, struct job *active)
 	scheduler_changed(lane->scheduler, active);
 }
 
+static void log_regained(const struct lane *lane, unsigned events)
+{
+	if (events & LEASE_EV_REGAINED)
+		log_info("The lock of %s, left by the tfqd before this one, is regained",
+			 lane->line->name);
+	else if (events & LEASE_EV_TAKEN)
+		log_warning(0,
+			    "The lock of %s was taken over: its lease had run out, so whoever held "
+			    "it is dead",
+			    lane->line->name);
+}
+
+/* Whom a lock of before belonged to is dead: it is there to be removed, or another's by now. */
+static bool is_sweep_over(const struct lane *lane, unsigned events)
+{
+	return lane->sweeper && !lane->line->active &&
+	       events & (LEASE_EV_HELD | LEASE_EV_FOREIGN);
+}
+
 static void on_events(struct lock *lock, unsigned events, void *userdata)
 {
 	struct lane *lane = userdata;
 
-	(void)lock;
+	if (is_sweep_over(lane, events)) {
+		lane_swept(lane);
+		if (!lane->line->lost_session) /* of a lost job it is kept */
+			lock_want(lock, NULL);
+		return;
+	}
 
 	if (events & LEASE_EV_GONE) {
 		log_warning(
@@ -170,12 +198,7 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 			"The lock of %s was removed by somebody while tfqd held it; taking it again",
 			lane->line->name);
 	}
-	if (events & LEASE_EV_TAKEN) {
-		log_warning(0,
-			    "The lock of %s was taken over: its lease had run out, so whoever held "
-			    "it is dead",
-			    lane->line->name);
-	}
+	log_regained(lane, events);
 	if (events & LEASE_EV_EXPIRED)
 		on_expired(lane, lane->line->active);
 	if (events & LEASE_EV_RENEWED)
@@ -198,8 +221,10 @@ static void on_idle(struct lock *lock, void *userdata)
 
 	struct job *active = lane->line->active;
 
-	(void)lock;
 	lane->held_since_usec = 0;
+	if (!lock_may_appear(lock))
+		lane_unkeep(lane);
+	lane_swept(lane);
 	if (active && active->status == JOB_LOCKING) {
 		if (lane->must_release) {
 			lane->must_release = false;
@@ -210,6 +235,13 @@ static void on_idle(struct lock *lock, void *userdata)
 	}
 	lane->must_release = false;
 	scheduler_pump_soon(lane->scheduler);
+}
+
+static bool is_own(const char *id, void *userdata)
+{
+	const struct lane *lane = userdata;
+
+	return scheduler_is_own_lock(lane->scheduler, lane->line, id);
 }
 
 int lane_make_lock(struct lane *lane)
@@ -226,7 +258,7 @@ int lane_make_lock(struct lane *lane)
 		.drift_percent = config->drift_percent,
 		.quarantine_usec = LANE_QUARANTINE_USEC,
 	};
-	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info };
+	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info, is_own };
 
 	if (lane->lock)
 		return 0;

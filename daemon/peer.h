@@ -20,6 +20,7 @@ struct peer {
 	struct job_watch *watch; /* the job whose changes it hears of, or NULL */
 	struct job *runs;        /* the job whose runner it is, or NULL */
 	struct inquiry *inquiry; /* what it waits for the answer of; request.c's; or NULL */
+	bool is_waiting; /* for an answer that waits for the disk */
 	bool is_closing;
 	bool is_muted; /* it calls one way: nothing is to be answered */
 	void *userdata;

@@ -104,17 +104,17 @@ struct line *queue_find_line(const struct queue *queue, const char *name)
 	return find_identity(queue, name);
 }
 
-static struct line *make_line(struct queue *queue, const struct backend *backend)
+struct line *queue_line(struct queue *queue, const char *identity, const char *name)
 {
-	struct line *line = find_identity(queue, backend->identity);
+	struct line *line = find_identity(queue, identity);
 
 	if (line)
 		return line;
 	line = calloc(1, sizeof(*line));
 	if (!line)
 		return NULL;
-	line->identity = strdup(backend->identity);
-	line->name = strdup(backend->name);
+	line->identity = strdup(identity);
+	line->name = strdup(name);
 	if (!line->identity || !line->name) {
 		free(line->identity);
 		free(line->name);
@@ -151,7 +151,7 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
 		return -ENOSPC;
 	if (user->waiting >= queue->limits.max_queued_per_user)
 		return -EDQUOT;
-	line = make_line(queue, job->backend);
+	line = queue_line(queue, job->backend->identity, job->backend->name);
 	if (!line)
 		return -ENOMEM;
 	if (max_in_line > 0 && line->waiting_count >= max_in_line)
@@ -161,6 +161,36 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
 	TAILQ_INSERT_TAIL(&line->waiting[job->priority], job, in_line);
 	line->waiting_count++;
 	touch(line);
+	queue->waiting_count++;
+	user->waiting++;
+	return 0;
+}
+
+int queue_restore(struct queue *queue, struct job *job, bool is_active)
+{
+	struct user *user = make_user(queue, job->owner.uid);
+	struct line *line = queue_line(queue, job->backend->identity, job->backend->name);
+	struct job *before;
+
+	if (!user || !line)
+		return -ENOMEM;
+	assert(!is_active || !line->active);
+	job->line = line;
+	touch(line);
+	if (is_active) {
+		line->active = job;
+		queue->active_count++;
+		user->active++;
+		return 0;
+	}
+	TAILQ_FOREACH_REVERSE(before, &line->waiting[job->priority], job_list, in_line)
+	if (before->id < job->id)
+		break;
+	if (before)
+		TAILQ_INSERT_AFTER(&line->waiting[job->priority], before, job, in_line);
+	else
+		TAILQ_INSERT_HEAD(&line->waiting[job->priority], job, in_line);
+	line->waiting_count++;
 	queue->waiting_count++;
 	user->waiting++;
 	return 0;
@@ -221,14 +251,16 @@ static struct job *turn_of(const struct line *line)
 {
 	struct job *job;
 
-	if (line->active)
+	if (line->active || line->undecided > 0)
 		return NULL;
-	if (!line->hold_reason)
-		return queue_head(line);
+	if (!line->hold_reason) {
+		job = queue_head(line);
+		return job && job->submitted == 0 ? job : NULL;
+	}
 	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++) {
 		TAILQ_FOREACH(job, &line->waiting[i], in_line)
 		{
-			if (job->passes_hold)
+			if (job->passes_hold && job->submitted == 0)
 				return job;
 		}
 	}

@@ -27,6 +27,7 @@ struct line {
 	char *hold_reason;  /* why nobody's turn comes, in words; NULL: it does */
 	bool lets_push;     /* held for an errored.tfstate: who pushes it may pass */
 	pid_t lost_session; /* of the job for which it is held; 0: none */
+	uint64_t undecided; /* jobs in it of which one may yet turn out to run (job::is_undecided) */
 	bool is_numbered;   /* job::position is right for all of them */
 	bool is_dirty;      /* somebody's place has changed: the owner's to use */
 	void *data;         /* the owner's */
@@ -51,6 +52,15 @@ DEFINE_FREEP(queue);
  * many waiting as one may; -ENOMEM.
  */
 int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line);
+
+/* The line of the state @identity, called @name, made if need be; NULL when out of memory. */
+struct line *queue_line(struct queue *queue, const char *identity, const char *name);
+
+/*
+ * Put @job, which was accepted before and whose id says when, into its line: waiting at its place,
+ * or @is_active. No limit counts. Return: 0 or -ENOMEM.
+ */
+int queue_restore(struct queue *queue, struct job *job, bool is_active);
 
 /* A waiting @job leaves its line; or the active one, which is over. The line stays. */
 void queue_remove(struct queue *queue, struct job *job);

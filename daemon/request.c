@@ -14,27 +14,30 @@
 #include "daemon/request_parts.h"
 #include "daemon/submit.h"
 
-static json_t *json_of(const struct job *job)
+json_t *request_json_of(const struct job *job)
 {
 	return job_json(job, scheduler_lock(job->line));
 }
 
-static void reply(const struct call *call, json_t *parameters)
+void request_reply(const struct call *call, json_t *parameters)
 {
 	(void)peer_send(call->peer, parameters ? varlink_reply(parameters, false) : NULL, NULL, 0);
 }
 
-/* The job that the call names, or NULL: then the error is sent. */
-static struct job *find_job(const struct call *call, const char *name)
+const struct job *request_find_past(const struct call *call, const char *name,
+				    struct job **ret_past)
 {
 	const json_t *id = json_object_get(call->parameters, name);
-	struct job *job;
+	const struct job *job;
 
 	if (!json_is_integer(id)) {
 		peer_send_error(call->peer, WIRE_E_BAD_REQUEST, "%s is missing or no number", name);
 		return NULL;
 	}
 	job = scheduler_find(call->context->scheduler, (uint64_t)json_integer_value(id));
+	if (!job && ret_past)
+		job = *ret_past = scheduler_recall(call->context->scheduler,
+						   (uint64_t)json_integer_value(id));
 	if (!job) {
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_JOB,
 				"there is no job %" JSON_INTEGER_FORMAT
@@ -42,6 +45,13 @@ static struct job *find_job(const struct call *call, const char *name)
 				json_integer_value(id));
 	}
 	return job;
+}
+
+struct job *request_find_job(const struct call *call, const char *name)
+{
+	const struct job *job = request_find_past(call, name, NULL);
+
+	return job ? scheduler_find(call->context->scheduler, job->id) : NULL;
 }
 
 /* --- watching -------------------------------------------------------------------------------- */
@@ -53,7 +63,7 @@ void request_tell_watchers(const struct job *job)
 
 	for (watch = TAILQ_FIRST(&job->watches); watch; watch = next) {
 		struct peer *peer = watch->peer;
-		json_t *parameters = json_pack("{s:o}", "job", json_of(job));
+		json_t *parameters = json_pack("{s:o}", "job", request_json_of(job));
 
 		next = TAILQ_NEXT(watch, link);
 		if (is_over)
@@ -63,10 +73,11 @@ void request_tell_watchers(const struct job *job)
 	}
 }
 
-void request_drop_peer(const struct request_context *context, struct peer *peer)
+void request_drop_peer(struct request_context *context, struct peer *peer)
 {
 	struct job *job = peer->runs;
 
+	request_forget_waiting(context, peer);
 	peer_unwatch(peer);
 	peer->inquiry = inquiry_free(peer->inquiry);
 	peer->runs = NULL;
@@ -103,6 +114,7 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 		error = "this runs inside a job on the same state, and would wait for itself; call "
 			"terraform with -lock=false there, or split the work into two jobs";
 		break;
+	case -EIO: error = store_trouble(call->context->store); break;
 	case -EPERM:
 		name = WIRE_E_NOT_ALLOWED;
 		error = "priority high is for operators; normal and low are everybody's";
@@ -120,26 +132,22 @@ static void do_submit(const struct call *call)
 {
 	AUTO_FREE char *error = NULL;
 	CLEANUP(job_freep) struct job *made = NULL;
-	struct job *job;
+	const struct submit_source source = {
+		.owner = &call->peer->owner,
+		.fds = call->peer->varlink,
+	};
 	int r;
 
-	r = submit_parse(&made, call->parameters, call->peer, call->context->config, &error);
+	r = submit_parse(&made, call->parameters, &source, call->context->config, &error);
 	if (r >= 0 && made->priority == JOB_HIGH && made->is_priority_asked &&
 	    !(call->roles & ACCESS_OPERATE))
 		r = -EPERM;
 	if (r >= 0)
-		r = scheduler_submit(call->context->scheduler, made);
-	if (r < 0) {
+		r = scheduler_submit(call->context->scheduler, made, call->parameters);
+	if (r < 0)
 		request_refuse_submit(call, r, error);
-		return;
-	}
-	job = TAKE_PTR(made);
-	if (!call->more || peer_watch(call->peer, job) < 0) {
-		reply(call, json_pack("{s:o}", "job", json_of(job)));
-		return;
-	}
-	(void)peer_send(call->peer, varlink_reply(json_pack("{s:o}", "job", json_of(job)), true),
-			NULL, 0);
+	else
+		request_accept_later(call, TAKE_PTR(made));
 }
 
 static void do_list(const struct call *call)
@@ -159,24 +167,25 @@ static void do_list(const struct call *call)
 			has_more = true;
 			break;
 		}
-		(void)json_array_append_new(jobs, json_of(job));
+		(void)json_array_append_new(jobs, request_json_of(job));
 	}
-	reply(call, json_pack("{s:o, s:b}", "jobs", jobs, "more", has_more));
+	request_reply(call, json_pack("{s:o, s:b}", "jobs", jobs, "more", has_more));
 }
 
 static void do_info(const struct call *call)
 {
 	const struct scheduler *scheduler = call->context->scheduler;
 	const struct queue *queue = scheduler_queue(scheduler);
+	CLEANUP(job_freep) struct job *past = NULL;
 	const struct job *job;
 
 	if (json_object_get(call->parameters, "id")) {
-		job = find_job(call, "id");
+		job = request_find_past(call, "id", &past);
 		if (job)
-			reply(call, json_pack("{s:o}", "job", json_of(job)));
+			request_reply(call, json_pack("{s:o}", "job", request_json_of(job)));
 		return;
 	}
-	reply(call,
+	request_reply(call,
 	      json_pack("{s:{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:b}}", "daemon", "version",
 			VERSION, "protocol", WIRE_PROTOCOL, "pid", (int)getpid(), "host",
 			call->context->hostname, "running", (json_int_t)queue_active_count(queue),
@@ -187,7 +196,7 @@ static void do_info(const struct call *call)
 
 static void do_cancel(const struct call *call)
 {
-	struct job *job = find_job(call, "id");
+	struct job *job = request_find_job(call, "id");
 
 	if (!job)
 		return;
@@ -201,11 +210,12 @@ static void do_cancel(const struct call *call)
 	/* Somebody who tires of waiting must not interrupt what has just begun. */
 	if (!json_is_true(json_object_get(call->parameters, "waiting")) ||
 	    job->status == JOB_QUEUED || job->status == JOB_LOCKING) {
+		scheduler_audit(call->context->scheduler, "cancel", job, call->peer->owner.uid, "");
 		scheduler_cancel(call->context->scheduler, job,
 				 json_is_true(json_object_get(call->parameters, "force")),
 				 call->peer->owner.name);
 	}
-	reply(call, json_pack("{s:o}", "job", json_of(job)));
+	request_reply_later(call, json_pack("{s:o}", "job", request_json_of(job)));
 }
 
 static void do_resume(const struct call *call)
@@ -227,13 +237,15 @@ static void do_resume(const struct call *call)
 		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
 				"that queue does not stand still");
 	} else {
-		reply(call, json_pack("{s:s}", "state", state));
+		scheduler_audit(call->context->scheduler, "resume", NULL, call->peer->owner.uid,
+				state);
+		request_reply_later(call, json_pack("{s:s}", "state", state));
 	}
 }
 
 static void do_get_info(const struct call *call)
 {
-	reply(call, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "tfqd", "product", "tfqd",
+	request_reply(call, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "tfqd", "product", "tfqd",
 			      "version", VERSION, "url", WIRE_URL, "interfaces", WIRE_SERVICE,
 			      WIRE_INTERFACE));
 }
@@ -253,9 +265,9 @@ static void do_get_description(const struct call *call)
 	const char *name = json_string_value(json_object_get(call->parameters, "interface"));
 
 	if (name && strcmp(name, WIRE_INTERFACE) == 0)
-		reply(call, json_pack("{s:s}", "description", wire_interface));
+		request_reply(call, json_pack("{s:s}", "description", wire_interface));
 	else if (name && strcmp(name, WIRE_SERVICE) == 0)
-		reply(call, json_pack("{s:s}", "description", service));
+		request_reply(call, json_pack("{s:s}", "description", service));
 	else {
 		(void)peer_send(call->peer,
 				json_pack("{s:s, s:{s:s}}", "error",
@@ -271,6 +283,7 @@ static void do_get_description(const struct call *call)
 
 static void do_hello(const struct call *call)
 {
+	const char *phase = json_string_value(json_object_get(call->parameters, "phase"));
 	struct job *job;
 	const json_int_t protocol =
 		json_integer_value(json_object_get(call->parameters, "protocol"));
@@ -280,10 +293,12 @@ static void do_hello(const struct call *call)
 				"this runner is of another version of tfqd");
 		return;
 	}
-	job = find_job(call, "job");
+	job = request_find_job(call, "job");
 	if (!job)
 		return;
-	if (call->peer->runs || scheduler_hello(call->context->scheduler, job, call->peer) < 0) {
+	if (call->peer->runs ||
+	    scheduler_hello(call->context->scheduler, job, call->peer,
+			    phase && strcmp(phase, "new") != 0) < 0) {
 		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
 				"process %d is not the runner of job %" PRIu64,
 				(int)call->peer->owner.pid, job->id);
@@ -292,37 +307,16 @@ static void do_hello(const struct call *call)
 
 static void do_report(const struct call *call)
 {
-	struct scheduler *scheduler = call->context->scheduler;
-	struct job *job = call->peer->runs;
-	const char *event = json_string_value(json_object_get(call->parameters, "event"));
-	const json_t *code = json_object_get(call->parameters, "exit_code");
-	const struct scheduler_report report = {
-		.pid = (pid_t)json_integer_value(json_object_get(call->parameters, "pid")),
-		.at_usec = (uint64_t)json_integer_value(json_object_get(call->parameters, "at")),
-		.exit_code = json_is_integer(code) ? (int)json_integer_value(code) : -1,
-		.exit_signal =
-			(int)json_integer_value(json_object_get(call->parameters, "exit_signal")),
-		.has_errored_state =
-			json_is_true(json_object_get(call->parameters, "errored_state")),
-		.is_fenced = json_is_true(json_object_get(call->parameters, "fenced")),
-		.message = json_string_value(json_object_get(call->parameters, "message")),
-	};
+	const struct scheduler_report report = scheduler_report_read(call->parameters);
 
-	if (!job ||
-	    !event) /* said hello to nobody, or says nothing: no answer, none was asked for */
+	/* Said hello to nobody, or says nothing: no answer, none was asked for. */
+	if (!call->peer->runs || !report.event)
 		peer_close(call->peer);
-	else if (strcmp(event, "ready") == 0)
-		scheduler_runner_ready(scheduler, job);
-	else if (strcmp(event, "refused") == 0)
-		scheduler_runner_refused(scheduler, job, &report);
-	else if (strcmp(event, "started") == 0)
-		scheduler_runner_started(scheduler, job, &report);
-	else if (strcmp(event, "exited") == 0)
-		scheduler_runner_exited(scheduler, job, &report);
+	else
+		scheduler_runner_reports(call->context->scheduler, call->peer->runs, &report);
 }
 
-/* --- dispatch
- * --------------------------------------------------------------------------------------- */
+/* --- dispatch -------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -333,6 +327,8 @@ static const struct {
 	{ WIRE_INFO, do_info },
 	{ WIRE_CANCEL, do_cancel },
 	{ WIRE_RESUME, do_resume },
+	{ WIRE_ATTACH, request_attach },
+	{ WIRE_LOGS, request_logs },
 	{ WIRE_WHO, request_who },
 	{ WIRE_UNLOCK, request_unlock },
 	{ WIRE_HELLO, do_hello },
@@ -365,7 +361,7 @@ static void refuse_call(const struct call *call)
 			: "this tfqd runs as another user, for that user alone; start your own");
 }
 
-void request_handle(const struct request_context *context, struct peer *peer, const json_t *message)
+void request_handle(struct request_context *context, struct peer *peer, const json_t *message)
 {
 	const char *method = json_string_value(json_object_get(message, "method"));
 	const json_t *parameters = json_object_get(message, "parameters");
@@ -384,8 +380,9 @@ void request_handle(const struct request_context *context, struct peer *peer, co
 		peer_close(peer);
 		return;
 	}
-	if (peer->watch || peer->inquiry) { /* its answers would get mixed up */
+	if (peer->watch || peer->inquiry || peer->is_waiting) { /* its answers would get mixed up */
 		peer_unwatch(peer);
+		request_forget_waiting(context, peer);
 		peer_send_error(peer, WIRE_E_BAD_REQUEST,
 				"one call at a time: the one before is not over");
 		peer_close(peer);

@@ -9,19 +9,28 @@
 #include "daemon/peer.h"
 #include "daemon/scheduler.h"
 
+struct request_waiting;
+
 struct request_context {
 	struct scheduler *scheduler;
 	const struct config *config;
 	const struct access *access;
 	const char *hostname;
+	struct store *store;
+	const char *jobs_dir;
+	TAILQ_HEAD(, request_waiting) waiting; /* answers that wait for the disk */
 };
 
 /* Carry out @message of @peer and answer it. What makes no sense is answered with an error. */
-void request_handle(const struct request_context *context, struct peer *peer,
-		    const json_t *message);
+void request_handle(struct request_context *context, struct peer *peer, const json_t *message);
+
+/* From the store: all writes up to @upto are on disk: what waited for that is answered. Or they
+ * have failed: then no job is accepted by them. */
+void request_kept(struct request_context *context, uint64_t upto);
+void request_unkept(struct request_context *context, uint64_t upto, const char *why);
 
 /* Tell everybody who watches @job; the last time if it is over. */
 void request_tell_watchers(const struct job *job);
 
 /* @peer is going: it watches and runs nothing any more. */
-void request_drop_peer(const struct request_context *context, struct peer *peer);
+void request_drop_peer(struct request_context *context, struct peer *peer);

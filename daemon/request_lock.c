@@ -89,9 +89,8 @@ void request_unlock(const struct call *call)
 				state);
 		return;
 	default:
-		(void)peer_send(call->peer,
-				varlink_reply(json_pack("{s:s, s:s}", "state", state, "id", id),
-					      false),
-				NULL, 0);
+		scheduler_audit(call->context->scheduler, "unlock", NULL, call->peer->owner.uid,
+				id);
+		request_reply_later(call, json_pack("{s:s, s:s}", "state", state, "id", id));
 	}
 }

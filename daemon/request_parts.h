@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by request.c and request_lock.c; for nobody else. */
+/* Shared by request*.c; for nobody else. */
 #pragma once
 
 #include "daemon/access.h"
@@ -7,7 +7,7 @@
 
 /* One call: what came, and where the answer goes. */
 struct call {
-	const struct request_context *context;
+	struct request_context *context;
 	struct peer *peer;
 	const json_t *parameters;
 	unsigned roles;
@@ -17,6 +17,27 @@ struct call {
 /* request.c: answer what submit.c or the scheduler refused with @r; @error: their sentence, or
  * NULL. */
 void request_refuse_submit(const struct call *call, int r, const char *error);
+
+void request_reply(const struct call *call, json_t *parameters);
+json_t *request_json_of(const struct job *job);
+/* The job that the call names as @name; NULL: then the error is sent. */
+struct job *request_find_job(const struct call *call, const char *name);
+/* The same, also of one that is in the store alone: then it is *@ret_past, the caller's. */
+const struct job *request_find_past(const struct call *call, const char *name,
+				    struct job **ret_past);
+
+/* request_wait.c: answers that leave when what they say is on disk */
+
+/* The answer to a Submit that was carried out. */
+void request_accept_later(const struct call *call, struct job *job);
+/* @parameters, stolen, when all that is noted by now is on disk. */
+void request_reply_later(const struct call *call, json_t *parameters);
+/* @peer is going. */
+void request_forget_waiting(struct request_context *context, struct peer *peer);
+
+/* request_output.c */
+void request_attach(const struct call *call);
+void request_logs(const struct call *call);
 
 /* request_lock.c */
 void request_who(const struct call *call);

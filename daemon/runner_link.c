@@ -3,155 +3,28 @@
  * Runners seen from the daemon: started, told what to run, told to go. Secrets (the
  * environment) reach a runner in the answer to its hello and nowhere else.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/parse.h"
-#include "common/wire.h"
+#include "daemon/job_files.h"
 #include "daemon/journal.h"
 #include "daemon/launcher.h"
 #include "daemon/peer.h"
+#include "daemon/proc.h"
 #include "daemon/scheduler_parts.h"
 
 #define CHILD_LOCK_TIMEOUT "1h" /* terraform's own wait, where it takes the lock itself */
 
-/* --- recordings ------------------------------------------------------------------------------ */
-
-static int job_path(char **ret, const char *jobs_dir, uint64_t id, const char *rest)
-{
-	if (asprintf(ret, "%s/%" PRIu64 "%s", jobs_dir, id, rest) >= 0)
-		return 0;
-	*ret = NULL;
-	return -ENOMEM;
-}
-
-static int open_recording(const char *jobs_dir, uint64_t id, int *ret)
-{
-	AUTO_FREE char *dir = NULL;
-	AUTO_FREE char *file = NULL;
-
-	if (job_path(&dir, jobs_dir, id, "") < 0 || job_path(&file, jobs_dir, id, "/output") < 0)
-		return -ENOMEM;
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	*ret = open(file, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return *ret < 0 ? -errno : 0;
-}
-
-static void remove_recording(const char *dir, const char *file)
-{
-	if ((unlink(file) < 0 && errno != ENOENT) || (rmdir(dir) < 0 && errno != ENOENT))
-		log_warning(errno, "Failed to remove %s: %m", dir);
-}
-
-int runner_link_reserve(const char *jobs_dir, uint64_t id)
-{
-	AUTO_FREE char *dir = NULL;
-
-	if (job_path(&dir, jobs_dir, id, "") < 0)
-		return -ENOMEM;
-	return mkdir(dir, 0700) < 0 ? -errno : 0;
-}
-
-void runner_link_forget(const struct scheduler *scheduler, const struct job *job)
-{
-	AUTO_FREE char *dir = NULL;
-	AUTO_FREE char *file = NULL;
-
-	if (job_path(&dir, scheduler->setup.jobs_dir, job->id, "") < 0 ||
-	    job_path(&file, scheduler->setup.jobs_dir, job->id, "/output") < 0)
-		return;
-	remove_recording(dir, file);
-}
-
-/* As many as there are jobs that would be remembered. */
-static void remove_old(const char *jobs_dir, DIR *dir, uint64_t highest)
-{
-	const struct dirent *entry;
-	uint64_t id;
-
-	rewinddir(dir);
-	while ((entry = readdir(dir))) {
-		AUTO_FREE char *job_dir = NULL;
-		AUTO_FREE char *file = NULL;
-
-		if (parse_u64(entry->d_name, INT64_MAX - 1, &id) < 0 ||
-		    id + SCHEDULER_HISTORY_MAX > highest)
-			continue;
-		if (job_path(&job_dir, jobs_dir, id, "") == 0 &&
-		    job_path(&file, jobs_dir, id, "/output") == 0)
-			remove_recording(job_dir, file);
-	}
-}
-
-int runner_link_next_id(const char *jobs_dir, uint64_t *ret)
-{
-	DIR *dir = opendir(jobs_dir);
-	const struct dirent *entry;
-	uint64_t highest = 0, id;
-
-	if (!dir)
-		return -errno;
-	while ((entry = readdir(dir)))
-		if (parse_u64(entry->d_name, INT64_MAX - 1, &id) == 0 && id > highest)
-			highest = id;
-	remove_old(jobs_dir, dir, highest);
-	(void)closedir(dir);
-	*ret = highest + 1;
-	return 0;
-}
-
-/* Session of the process that @stat_line (/proc/<pid>/stat, proc(5)) tells of; the name may hold
- * anything. */
-static pid_t session_of(const char *stat_line)
-{
-	const char *at = strrchr(stat_line, ')');
-
-	for (int i = 0; at && i < 4; i++) { /* state, ppid, pgrp, session */
-		at = strchr(at + 1, ' ');
-	}
-	return at ? (pid_t)strtol(at, NULL, 10) : 0;
-}
-
-pid_t runner_link_survivor(pid_t session)
-{
-	DIR *proc = opendir("/proc");
-	const struct dirent *entry;
-	pid_t found = 0;
-
-	while (proc && !found && (entry = readdir(proc))) {
-		char path[64], line[512];
-		uint64_t pid;
-		FILE *file;
-
-		if (parse_u64(entry->d_name, INT32_MAX, &pid) < 0)
-			continue;
-		(void)snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
-		file = fopen(path, "re");
-		if (file && fgets(line, sizeof(line), file) && session_of(line) == session)
-			found = (pid_t)pid;
-		if (file)
-			(void)fclose(file);
-	}
-	if (proc)
-		(void)closedir(proc);
-	return found;
-}
-
-/* --- starting ----------------------------------------------------------------------------------
- */
+/* --- starting and watching ------------------------------------------------------------------- */
 
 static int on_exit_of_runner(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
 	struct scheduler *scheduler = userdata;
+	char how[64];
 	struct job *job;
 
 	/* It floats, so that it outlives its job; its work is done. This drops the last reference.
@@ -163,15 +36,11 @@ static int on_exit_of_runner(sd_event_source *source, const siginfo_t *info, voi
 		break;
 	if (!job)
 		return 0;
-	if (job->runner) { /* its last words may still be on the way */
-		job->runner_pid = 0;
-		return 0;
-	}
-	job_set_message(job,
-			info->si_code == CLD_EXITED ? "its runner gave up with exit code %d"
-						    : "its runner was killed by signal %d",
-			info->si_status);
-	scheduler_runner_gone(scheduler, job);
+	(void)snprintf(how, sizeof(how),
+		       info->si_code == CLD_EXITED ? "its runner gave up with exit code %d"
+						   : "its runner was killed by signal %d",
+		       info->si_status);
+	scheduler_runner_died(scheduler, job, how);
 	return 0;
 }
 
@@ -188,17 +57,46 @@ int runner_link_start(struct scheduler *scheduler, struct job *job)
 	if (r < 0)
 		return r;
 	job->runner_pid = job->session = pid;
+	job->runner_start = proc_start(pid);
 	r = sd_event_add_child(scheduler->setup.event, &source, pid, WEXITED, on_exit_of_runner,
 			       scheduler);
 	if (r >= 0)
 		r = sd_event_source_set_floating(source, true);
 	if (r < 0)
 		journal_job(LOG_WARNING, job, "cannot watch its runner: %s", strerror(-r));
+	job->armed = scheduler_note(scheduler, job);
 	return 0;
 }
 
-/* --- orders -------------------------------------------------------------------------------------
- */
+static int on_end_of_watched(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct job *job = userdata;
+
+	(void)fd;
+	(void)revents;
+
+	(void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	scheduler_runner_died(lane_of(job->line)->scheduler, job, NULL);
+	return 0;
+}
+
+int runner_link_watch(struct scheduler *scheduler, struct job *job)
+{
+	int fd, r;
+
+	fd = proc_watch(job->runner_pid, job->runner_start);
+	if (fd < 0)
+		return fd;
+	r = sd_event_add_io(scheduler->setup.event, &job->runner_watch, fd, EPOLLIN,
+			    on_end_of_watched, job);
+	if (r >= 0)
+		r = sd_event_source_set_io_fd_own(job->runner_watch, true);
+	if (r < 0)
+		(void)close(fd);
+	return r;
+}
+
+/* --- orders ---------------------------------------------------------------------------------- */
 
 static json_t *strv_json(char *const *strv)
 {
@@ -227,7 +125,8 @@ static int send_order(struct job *job, json_t *parameters, bool continues, const
 /* clang-format off */
 static json_t *spec_json(const struct scheduler *scheduler, const struct job *job)
 {
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s?, s:b, s:b, s:s, s:s, s:s?, s:i, s:b}",
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s?, s:b, s:b, s:s, s:s, s:s?, s:i, s:b, s:b, "
+			 "s:i, s:i, s:I}",
 			 "argv", strv_json(job->argv),
 			 "environment", strv_json(job->env),
 			 "directory", job->directory,
@@ -240,31 +139,45 @@ static json_t *spec_json(const struct scheduler *scheduler, const struct job *jo
 			 "binary", scheduler->setup.config->binary,
 			 "client", job->client,
 			 "umask", (int)job->umask,
-			 "stdin", job->stdin_fd >= 0);
+			 "stdin", job->stdin_fd >= 0,
+			 "tty", job->has_tty,
+			 "rows", (int)job->rows,
+			 "columns", (int)job->columns,
+			 "approval_timeout",
+			 (json_int_t)scheduler->setup.config->approval_timeout_usec);
 }
 /* clang-format on */
 
+int runner_link_attach(struct job *job, const struct job_viewer *viewer)
+{
+	return send_order(job,
+			  json_pack("{s:s, s:I, s:b}", "order", "attach", "offset",
+				    (json_int_t)viewer->offset, "input", viewer->has_input),
+			  true, &viewer->fd, 1);
+}
+
 void runner_link_prepare(struct scheduler *scheduler, struct job *job)
 {
-	AUTO_CLOSE int recording = -1;
-	int fds[2];
+	AUTO_CLOSE int recording = -1, reports = -1;
+	int fds[3];
 	int r;
 
-	r = open_recording(scheduler->setup.jobs_dir, job->id, &recording);
+	r = job_files_begin(scheduler->setup.jobs_dir, job->id, &recording, &reports);
 	if (r < 0) {
 		scheduler_refuse(scheduler, job, "cannot record its output below %s: %s",
 				 scheduler->setup.jobs_dir, strerror(-r));
 		return;
 	}
 	fds[0] = recording;
-	fds[1] = job->stdin_fd;
+	fds[1] = reports;
+	fds[2] = job->stdin_fd;
 	r = send_order(job,
 		       json_pack("{s:s, s:o}", "order", "prepare", "spec",
 				 spec_json(scheduler, job)),
-		       true, fds, job->stdin_fd >= 0 ? 2 : 1);
-	if (r < 0 || job->attach_fd < 0)
-		return; /* a runner that cannot be told is gone, and found out as such */
-	(void)send_order(job, json_pack("{s:s}", "order", "attach"), true, &job->attach_fd, 1);
+		       true, fds, job->stdin_fd >= 0 ? 3 : 2);
+	/* A runner that cannot be told is gone, and found out as such. */
+	for (size_t i = 0; r >= 0 && i < job->viewer_count; i++)
+		r = runner_link_attach(job, &job->viewers[i]);
 }
 
 /*

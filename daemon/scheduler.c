@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of a job: submit → queued → (pump picks it) locking → lane gets the lock, runner_link
+ * The way of a job: submit (scheduler_ask.c) → on disk → queued → (pump picks it) locking → lane gets the lock, runner_link
  * the runner → running → the runner reports the exit → closed, and in the same breath the
  * lane hands the lock to the next one. Everything that can wait (places in the queue, counts,
  * runners started ahead) is done by the pump, once per turn of the loop, after that.
@@ -24,6 +24,7 @@
 #include "daemon/scheduler_parts.h"
 
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
+#define EXPIRY_PAUSE_USEC   (30 * USEC_PER_SEC)
 #define USUAL_MIN           3 /* runs of a kind that tell how long one takes */
 #define USUAL_MAX           15
 
@@ -44,10 +45,31 @@ struct job *scheduler_find(const struct scheduler *scheduler, uint64_t id)
 	return found ? *found : NULL;
 }
 
-void scheduler_forget(struct scheduler *scheduler, struct job *job)
+int scheduler_register(struct scheduler *scheduler, struct job *job)
+{
+	struct job *before;
+
+	if (!tsearch(job, &scheduler->by_id, compare_ids))
+		return -ENOMEM;
+	TAILQ_FOREACH_REVERSE(before, &scheduler->all, job_list, in_all)
+	if (before->id < job->id)
+		break;
+	if (before)
+		TAILQ_INSERT_AFTER(&scheduler->all, before, job, in_all);
+	else
+		TAILQ_INSERT_HEAD(&scheduler->all, job, in_all);
+	return 0;
+}
+
+void scheduler_unregister(struct scheduler *scheduler, struct job *job)
 {
 	(void)tdelete(job, &scheduler->by_id, compare_ids);
 	TAILQ_REMOVE(&scheduler->all, job, in_all);
+}
+
+void scheduler_forget(struct scheduler *scheduler, struct job *job)
+{
+	scheduler_unregister(scheduler, job);
 	job->preflight = preflight_free(job->preflight);
 	job_free(job);
 }
@@ -148,6 +170,26 @@ static void log_end(const struct job *job)
 	}
 }
 
+/* What is to be forgotten of it is; what its lock still needs is kept until that is gone. */
+static void end_job(struct scheduler *scheduler, struct job *job, const struct lane *lane)
+{
+	if (job->ended_usec == 0)
+		job->ended_usec = clock_usec(CLOCK_REALTIME);
+	job->go_after = 0;
+	job->runner_watch = sd_event_source_disable_unref(job->runner_watch);
+	runner_link_end(job);
+	job->preflight = preflight_free(job->preflight);
+	job_forget_secrets(job);
+	if (lane->kept_job != job->id)
+		vault_drop(scheduler->setup.vault, job->id);
+	scheduler->over_count++;
+	log_end(job);
+	scheduler_audit(scheduler, job_status_name(job->status), job, (uid_t)-1,
+			job->message ? job->message : "");
+	scheduler_expire_soon(scheduler);
+	scheduler_changed(scheduler, job);
+}
+
 /* It is over. The next one first: everything else can wait for that. */
 static void close_job(struct scheduler *scheduler, struct job *job)
 {
@@ -158,13 +200,7 @@ static void close_job(struct scheduler *scheduler, struct job *job)
 	if (was_active)
 		lane_hand_on(lane_of(line), job);
 
-	job->ended_usec = clock_usec(CLOCK_REALTIME);
-	runner_link_end(job);
-	job->preflight = preflight_free(job->preflight);
-	job_forget_secrets(job);
-	scheduler->over_count++;
-	log_end(job);
-	scheduler_changed(scheduler, job);
+	end_job(scheduler, job, lane_of(line));
 	if (was_active && line->active && line->active->status == JOB_RUNNING)
 		pump_after_handover(scheduler);
 	else
@@ -195,23 +231,41 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 	line->lost_session = job->session;
 	lock_set_takeover(lane_of(line)->lock, false); /* nor may anybody elsewhere go on */
 	queue_remove(scheduler->queue, job);
-	job->ended_usec = clock_usec(CLOCK_REALTIME);
-	job->preflight = preflight_free(job->preflight);
-	job_forget_secrets(job);
-	scheduler->over_count++;
-	log_end(job);
-	scheduler_changed(scheduler, job);
+	scheduler_note_line(scheduler, line);
+	end_job(scheduler, job, lane_of(line));
 	scheduler_pump_soon(scheduler);
 }
 
-/* Where the lease may be taken over, its runner must know until when it is ours. */
-static void start(struct scheduler *scheduler, struct job *job)
+void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 {
 	const struct lane *lane = lane_of(job->line);
+	/* Where the lease may be taken over, its runner must know until when it is ours. */
 	const bool is_fenced = job_is_locked_by_us(job) && lane_takes_over(lane);
 
+	job->go_after = 0;
+	if (job->interrupts > 0) { /* it was called off while it waited for the disk */
+		job->exit_code = -1;
+		scheduler_step(scheduler, job,
+			       job->is_lock_lost ? JOB_EV_EXIT_BAD : JOB_EV_EXIT_STOPPED);
+		return;
+	}
 	runner_link_go(job, is_fenced ? lock_deadline(lane->lock) : 0,
 		       scheduler->setup.config->stop_grace_usec);
+}
+
+/*
+ * After a power cut nobody must believe that it never ran: so that is on disk first. Where the
+ * lock comes from the job before, it is enough that its runner is: that line stands still after a
+ * power cut, because of the one before.
+ */
+static void start(struct scheduler *scheduler, struct job *job)
+{
+	const bool is_early = lane_of(job->line)->is_handed_over;
+	const uint64_t noted = scheduler_note(scheduler, job);
+
+	job->go_after = is_early ? job->armed : noted;
+	if (is_early && scheduler_is_kept(scheduler, job->go_after))
+		scheduler_let_go(scheduler, job);
 }
 
 static void carry_out(struct scheduler *scheduler, struct job *job, enum job_action action)
@@ -239,6 +293,8 @@ void scheduler_step(struct scheduler *scheduler, struct job *job, enum job_event
 		return;
 	}
 	carry_out(scheduler, job, (enum job_action)action);
+	if (job->status != before || job_status_is_final(job->status))
+		(void)scheduler_note(scheduler, job);
 }
 
 static void set_message(struct job *job, const char *format, va_list ap)
@@ -271,152 +327,51 @@ void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const c
 	scheduler_pump_soon(scheduler);
 }
 
-/* --- what is asked ------------------------------------------------------------------------------
- */
-
-static uint64_t line_limit(const struct scheduler *scheduler, const struct job *job)
-{
-	const struct config_state *state =
-		config_state_match(scheduler->setup.config, job->backend->name);
-
-	return state && state->has_max_queued ? state->max_queued : 0;
-}
-
-/* A job that queues another on its own state would wait for itself. */
-static bool waits_for_itself(const struct scheduler *scheduler, const struct job *job)
-{
-	const char *outer = env_get(job->env, "TFQ_JOB");
-	const struct job *running;
-	uint64_t id;
-
-	if (!outer || parse_u64(outer, INT64_MAX, &id) < 0)
-		return false;
-	running = scheduler_find(scheduler, id);
-	return running && running->line && running->line->active == running &&
-	       strcmp(running->backend->identity, job->backend->identity) == 0;
-}
-
-int scheduler_submit(struct scheduler *scheduler, struct job *job)
-{
-	const struct line *present;
-	int r;
-
-	if (scheduler->is_stopping)
-		return -ESHUTDOWN;
-	present = queue_find_line(scheduler->queue, job->backend->identity);
-	if (job->no_wait &&
-	    (queue_is_full(scheduler->queue, job->owner.uid) ||
-	     (present && (present->active || present->waiting_count > 0 || present->hold_reason))))
-		return -EBUSY;
-
-	if (waits_for_itself(scheduler, job))
-		return -EDEADLK;
-	job->passes_hold =
-		present && present->lets_push && strcmp(job->operation, "state-push") == 0;
-
-	job->id = scheduler->next_id;
-	job->submitted_usec = clock_usec(CLOCK_REALTIME);
-	r = runner_link_reserve(scheduler->setup.jobs_dir, job->id);
-	if (r < 0)
-		return r;
-	if (!tsearch(job, &scheduler->by_id, compare_ids)) {
-		runner_link_forget(scheduler, job);
-		return -ENOMEM;
-	}
-	r = queue_add(scheduler->queue, job, line_limit(scheduler, job));
-	if (r >= 0 && !job->line->data && !lane_new(scheduler, job->line)) {
-		struct line *line = job->line;
-
-		queue_remove(scheduler->queue, job);
-		queue_drop_line(scheduler->queue, line);
-		r = -ENOMEM;
-	}
-	if (r < 0) {
-		(void)tdelete(job, &scheduler->by_id, compare_ids);
-		runner_link_forget(scheduler, job); /* the number is the next one's */
-		return r;
-	}
-	TAILQ_INSERT_TAIL(&scheduler->all, job, in_all);
-	scheduler->next_id++;
-	journal_job(LOG_INFO, job, "%s queued '%s' on %s%s%s%s", job->owner.name, job->command,
-		    job->backend->name, job->reason ? " (" : "", job->reason ? job->reason : "",
-		    job->reason ? ")" : "");
-	scheduler_pump_soon(scheduler);
-	return 0;
-}
-
-void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, const char *by)
-{
-	if (job_status_is_final(job->status))
-		return;
-	journal_job(LOG_INFO, job, "%s asked for its end%s", by, force ? ", by force" : "");
-	job->is_cancelled = true;
-	if (!job->message)
-		job_set_message(job, "by %s", by);
-	scheduler_step(scheduler, job, force ? JOB_EV_FORCE : JOB_EV_CANCEL);
-}
-
-int scheduler_resume(struct scheduler *scheduler, const char *state)
-{
-	struct line *line = queue_find_line(scheduler->queue, state);
-	struct lane *lane;
-
-	if (!line)
-		return -ENOENT;
-	if (!line->hold_reason || lane_of(line)->is_quarantined)
-		return -EALREADY;
-	if (line->lost_session && runner_link_survivor(line->lost_session))
-		return -EBUSY;
-	log_info("The queue of %s goes on", line->name);
-	free(line->hold_reason);
-	line->hold_reason = NULL;
-	line->lets_push = false;
-	line->lost_session = 0;
-	line->is_dirty = true;
-	lane = lane_of(line);
-	if (lane->lock && line->waiting_count == 0)
-		lock_want(lane->lock, NULL);
-	scheduler_pump_soon(scheduler);
-	return 0;
-}
-
-int scheduler_unlock(struct scheduler *scheduler, const char *state, const char *id, const char *by)
-{
-	const struct line *line = queue_find_line(scheduler->queue, state);
-	struct lock *lock = line ? lane_of(line)->lock : NULL;
-	int r;
-
-	if (!lock)
-		return -ENOENT;
-	if (lock_deadline(lock) > 0 && !lock_holder(lock))
-		return -EBUSY;
-	r = lock_break(lock, id);
-	if (r >= 0)
-		log_warning(0, "%s orders that lock %s of %s, held by %s since %s, be removed", by,
-			    id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
-	return r;
-}
-
-void scheduler_stop(struct scheduler *scheduler)
-{
-	struct job *job, *next;
-
-	if (scheduler->is_stopping)
-		return;
-	scheduler->is_stopping = true;
-	for (job = TAILQ_FIRST(&scheduler->all); job; job = next) {
-		next = TAILQ_NEXT(job, in_all);
-		if (job->status != JOB_QUEUED && job->status != JOB_LOCKING)
-			continue;
-		job_set_message(job, "tfqd is stopping: terraform was not run; queue it again once "
-				     "tfqd is back");
-		scheduler_step(scheduler, job, JOB_EV_CANCEL);
-	}
-	scheduler_pump_soon(scheduler);
-}
-
 /* --- making one
  * ----------------------------------------------------------------------------------- */
+
+static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	scheduler_expire(userdata);
+	return 0;
+}
+
+void scheduler_expire_soon(struct scheduler *scheduler)
+{
+	int is_on = SD_EVENT_OFF;
+
+	if (sd_event_source_get_enabled(scheduler->expiry, &is_on) > 0)
+		return;
+	(void)sd_event_source_set_time_relative(scheduler->expiry, EXPIRY_PAUSE_USEC);
+	(void)sd_event_source_set_enabled(scheduler->expiry, SD_EVENT_ONESHOT);
+}
+
+static int make_timer(struct scheduler *scheduler, sd_event_source **ret, uint64_t accuracy_usec,
+		      sd_event_time_handler_t handler)
+{
+	const int r = sd_event_add_time_relative(scheduler->setup.event, ret, CLOCK_MONOTONIC, 0,
+						 accuracy_usec, handler, scheduler);
+
+	return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+}
+
+static int make_sources(struct scheduler *scheduler)
+{
+	int r;
+
+	r = sd_event_add_defer(scheduler->setup.event, &scheduler->pump, scheduler_pump, scheduler);
+	if (r >= 0) /* after every message that this turn brings: a hand-over waits for nothing */
+		r = sd_event_source_set_priority(scheduler->pump, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(scheduler->pump, SD_EVENT_OFF);
+	if (r >= 0)
+		r = make_timer(scheduler, &scheduler->pump_late, USEC_PER_MSEC, on_pump_late);
+	if (r >= 0)
+		r = make_timer(scheduler, &scheduler->expiry, USEC_PER_SEC, on_expiry);
+	return r;
+}
 
 int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 		  const struct scheduler_callbacks *callbacks, void *userdata)
@@ -433,9 +388,7 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 	scheduler->userdata = userdata;
 	TAILQ_INIT(&scheduler->all);
 
-	r = runner_link_next_id(setup->jobs_dir, &scheduler->next_id);
-	if (r < 0)
-		return r;
+	TAILQ_INIT(&scheduler->unkept);
 	r = queue_new(&scheduler->queue,
 		      &(struct queue_limits){
 			      .max_running = config->max_running,
@@ -445,21 +398,7 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 		      });
 	if (r < 0)
 		return r;
-	r = sd_event_add_defer(setup->event, &scheduler->pump, scheduler_pump, scheduler);
-	if (r < 0)
-		return r;
-	r = sd_event_add_time_relative(setup->event, &scheduler->pump_late, CLOCK_MONOTONIC, 0,
-				       USEC_PER_MSEC, on_pump_late, scheduler);
-	if (r < 0)
-		return r;
-	r = sd_event_source_set_enabled(scheduler->pump_late, SD_EVENT_OFF);
-	if (r < 0)
-		return r;
-	/* After every message that this turn brings: a hand-over waits for nothing. */
-	r = sd_event_source_set_priority(scheduler->pump, SD_EVENT_PRIORITY_IDLE);
-	if (r < 0)
-		return r;
-	r = sd_event_source_set_enabled(scheduler->pump, SD_EVENT_OFF);
+	r = make_sources(scheduler);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(scheduler);
@@ -487,6 +426,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	queue_free(scheduler->queue);
 	sd_event_source_disable_unref(scheduler->pump);
 	sd_event_source_disable_unref(scheduler->pump_late);
+	sd_event_source_disable_unref(scheduler->expiry);
 	sd_event_source_disable_unref(scheduler->stop_limit);
 	free(scheduler);
 	return NULL;

@@ -18,8 +18,10 @@
 #include "daemon/job.h"
 #include "daemon/lock/lock.h"
 #include "daemon/queue.h"
+#include "daemon/store.h"
+#include "daemon/vault.h"
 
-#define SCHEDULER_HISTORY_MAX 1000 /* jobs that are over and still known, with their recordings */
+#define SCHEDULER_HISTORY_MAX 1000 /* jobs that are over and in memory; more are in the store */
 
 struct scheduler;
 struct identities;
@@ -47,22 +49,49 @@ struct scheduler_setup {
 	const struct rlimit *nofile; /* what jobs are to have of RLIMIT_NOFILE */
 	struct identities *identities;
 	struct lock_probes *probes;
+	struct store *store;
+	struct vault *vault;
 };
 
 int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 		  const struct scheduler_callbacks *callbacks, void *userdata);
+
+/*
+ * Bring back what was there before: jobs, lines that stand still, locks. What ended meanwhile is
+ * closed, what runs is waited for to say hello, what waits takes its place again. Before anybody
+ * may connect. Return: 0, or a negative errno.
+ */
+int scheduler_restore(struct scheduler *scheduler);
 
 /* Runners and terraforms go on; locks stay in the store. */
 struct scheduler *scheduler_free(struct scheduler *scheduler);
 DEFINE_FREEP(scheduler);
 
 /*
- * Accept @job, which is taken on success, and number it.
- * Return: 0; -ENOSPC, -EDQUOT or -ENOMEM as queue_add(); -EBUSY if it does not want to
+ * Accept @job, which is taken on success, and number it. @parameters: of its Submit, kept in the
+ * vault. It is accepted for good when its write, job::submitted, is on disk: until then
+ * scheduler_unkept() may take it back.
+ * Return: 0; -EIO if nothing can be kept at present, store_trouble() says why; -ENOSPC, -EDQUOT or -ENOMEM as queue_add(); -EBUSY if it does not want to
  * wait and would have to; -EDEADLK if a job that runs on that state asks for it; -ESHUTDOWN
  * while stopping.
  */
-int scheduler_submit(struct scheduler *scheduler, struct job *job);
+int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t *parameters);
+
+/* From the store: all writes up to @upto are on disk; or have failed, which is tried again. */
+void scheduler_kept(struct scheduler *scheduler, uint64_t upto);
+void scheduler_unkept(struct scheduler *scheduler, uint64_t upto, const char *why);
+
+/* Who did what, into the audit. @job: or NULL; @by: (uid_t)-1 for tfqd itself. */
+void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,
+		     uid_t by, const char *text);
+
+/* Show the output of @job, which is not over, on @fd, which is taken. Return: 0, -EMFILE, -ENOMEM.
+ */
+int scheduler_attach(struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
+		     bool has_input);
+
+/* A job that is not in memory any more, made of its record, the caller's to free; or NULL. */
+struct job *scheduler_recall(const struct scheduler *scheduler, uint64_t id);
 
 /* The job with that number, or NULL. */
 struct job *scheduler_find(const struct scheduler *scheduler, uint64_t id);
@@ -82,7 +111,8 @@ int scheduler_resume(struct scheduler *scheduler, const char *state);
 int scheduler_unlock(struct scheduler *scheduler, const char *state, const char *id,
 		     const char *by);
 
-/* Take no more jobs, give back those that wait, let those that run end. */
+/* Take no more jobs, start none, let locks go under which nothing runs. What waits and what runs is
+ * the next tfqd's. */
 void scheduler_stop(struct scheduler *scheduler);
 bool scheduler_is_stopping(const struct scheduler *scheduler);
 
@@ -96,11 +126,16 @@ const struct lock *scheduler_lock(const struct line *line);
 
 /* --- runners ------------------------------------------------------------------------------- */
 
-/* @peer says it is the runner of @job. Return: 0, or -EPERM if it is not the process we started. */
-int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer);
+/*
+ * @peer says it is the runner of @job, whose terraform @has_begun. Return: 0, or -EPERM if it is
+ * not the process that was started for it.
+ */
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
+		    bool has_begun);
 
-/* What a runner reports of its job. Times: CLOCK_MONOTONIC microseconds. */
+/* What a runner reports of its job (wire.h, Report). Times: CLOCK_MONOTONIC microseconds. */
 struct scheduler_report {
+	const char *event; /* NULL: none */
 	pid_t pid;
 	uint64_t at_usec;
 	int exit_code;          /* -1: none */
@@ -109,12 +144,11 @@ struct scheduler_report {
 	bool is_fenced;         /* the runner has stopped or killed it: its lease was not renewed */
 	const char *message;    /* NULL: none */
 };
-void scheduler_runner_ready(struct scheduler *scheduler, struct job *job);
-void scheduler_runner_refused(struct scheduler *scheduler, struct job *job,
+
+/* Texts are lent by @object. */
+struct scheduler_report scheduler_report_read(const json_t *object);
+/* An event that we do not know is ignored. */
+void scheduler_runner_reports(struct scheduler *scheduler, struct job *job,
 			      const struct scheduler_report *report);
-void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
-			      const struct scheduler_report *report);
-void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
-			     const struct scheduler_report *report);
 /* The runner's connection is gone. */
 void scheduler_runner_gone(struct scheduler *scheduler, struct job *job);

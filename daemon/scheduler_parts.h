@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by scheduler.c, scheduler_report.c, lane.c, lane_events.c and runner_link.c alone. */
+/* Shared by scheduler*.c, lane*.c and runner_link.c alone. */
 #pragma once
 
 #include "daemon/scheduler.h"
@@ -16,7 +16,9 @@ struct scheduler {
 	void *by_id; /* tsearch(3) */
 	uint64_t next_id;
 	uint64_t over_count;
+	struct job_list unkept; /* jobs that are not on disk yet, in order */
 	bool is_stopping, is_stopped;
+	sd_event_source *expiry;     /* a look for jobs that may be forgotten */
 	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
 	sd_event_source *pump;       /* once per turn of the loop, however much happened in it */
@@ -36,6 +38,10 @@ struct lane {
 	sd_event_source *quarantine; /* until then; NULL: never needed */
 	bool must_release;           /* the lock is to be let go before anybody takes it again */
 	bool is_handed_over;         /* the active job came by hand-over */
+	uint64_t kept_job;           /* for which the store knows that there may be a lock; 0: none */
+	uint64_t kept_after;         /* ... once this write is done */
+	sd_event_source *regain;     /* tries again to regain the lock of a job from before */
+	struct job *sweeper;         /* whose lock of before is to be removed; the lane's own */
 	uint64_t exited_usec;        /* exit of the job before, CLOCK_MONOTONIC */
 	uint64_t held_since_usec;    /* CLOCK_BOOTTIME; 0: not held */
 	uint64_t handover_count;     /* since then */
@@ -57,7 +63,42 @@ void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const c
 /* How long jobs like @job have taken, the middle one of those that are known; 0: too few are. */
 uint64_t scheduler_usual(const struct scheduler *scheduler, const struct job *job);
 
+/* Into the list of all, and findable. Return: 0 or -ENOMEM. */
+int scheduler_register(struct scheduler *scheduler, struct job *job);
+void scheduler_unregister(struct scheduler *scheduler, struct job *job);
 void scheduler_forget(struct scheduler *scheduler, struct job *job); /* frees it */
+/* Its runner is to let terraform go, now. */
+void scheduler_let_go(struct scheduler *scheduler, struct job *job);
+/* Look for jobs that may be forgotten, in a while. */
+void scheduler_expire_soon(struct scheduler *scheduler);
+
+/* scheduler_keep.c */
+
+/* Write @job down. Return: the number of the write (store.h). */
+uint64_t scheduler_note(struct scheduler *scheduler, struct job *job);
+/* Write down whether @line stands still. */
+void scheduler_note_line(struct scheduler *scheduler, const struct line *line);
+bool scheduler_is_kept(const struct scheduler *scheduler, uint64_t number);
+void scheduler_expire(struct scheduler *scheduler);
+
+/* scheduler_report.c */
+
+/* The runner of @job has ended, as the kernel says; @how: in words, or NULL. */
+void scheduler_runner_died(struct scheduler *scheduler, struct job *job, const char *how);
+
+/* scheduler_restore.c */
+
+/* Apply what the runner of @job has reported into its file, and we have not heard. */
+void scheduler_settle(struct scheduler *scheduler, struct job *job);
+/* It is known by now whether @job, which was undecided, runs. */
+void scheduler_decide(struct scheduler *scheduler, struct job *job);
+/* Is what is in the vault of job @id still needed, to run it or for its lock? @userdata: scheduler */
+bool scheduler_needs_secrets(uint64_t id, void *userdata);
+/* A lock of before may be there, and nobody needs it: have it removed. */
+void scheduler_sweep(struct lane *lane);
+/* Is @id that of a lock which this daemon wrote for a job that does not run any more? */
+bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line *line,
+			   const char *id);
 
 /* scheduler_pump.c: start what can be started, tell those who wait, drop what is over. */
 int scheduler_pump(sd_event_source *source, void *userdata);
@@ -70,11 +111,15 @@ struct lane *lane_new(struct scheduler *scheduler, struct line *line);
 void lane_free(struct lane *lane);
 /* Begin what must be known before @job's lock is asked for, if that is not done. */
 void lane_prepare(struct lane *lane, struct job *job);
+/* Make @job's claim, and want the lock for it. Its preflight is ready. */
+void lane_take_lock(struct lane *lane, struct job *job);
 /* Want the lock for the active job, or none where terraform takes it; then start the job if it can
  * be. */
 void lane_acquire(struct lane *lane, struct job *job);
 /* Lock and runner: both there? Then it goes. */
 void lane_try_go(struct lane *lane, struct job *job);
+/* The lock is not needed any more. */
+void lane_let_go(struct lane *lane);
 /* Keep the lock for as long as a write of a terraform that was killed may still land. */
 void lane_quarantine(struct lane *lane);
 /* @job, which was active, is over: the lock goes to the next one, or is released. */
@@ -84,6 +129,21 @@ bool lane_is_idle(const struct lane *lane);
 
 /* As idle, but for a request to take the lock that may still land: said in the log. */
 bool lane_may_be_left(const struct lane *lane);
+
+/* lane_keep.c: a lock that was there before */
+
+/* Say in the store that @job's lock may be there. Return: may a request go out? lane_on_kept() comes
+ * back to it. */
+bool lane_keep(struct lane *lane, const struct job *job);
+void lane_on_kept(struct lane *lane, uint64_t upto);
+/* Nothing of ours is there any more. */
+void lane_unkeep(struct lane *lane);
+/* Get back the lock of the active job, which runs since before this tfqd was started. */
+void lane_regain(struct lane *lane);
+/* Remove the lock of @job, which is over and taken: it was left there. */
+void lane_sweep(struct lane *lane, struct job *job);
+/* It is held, or another's: done. */
+void lane_swept(struct lane *lane);
 
 /* lane_events.c */
 
@@ -107,13 +167,7 @@ void runner_link_go(struct job *job, uint64_t deadline_usec, uint64_t stop_grace
 void runner_link_deadline(struct job *job, uint64_t deadline_usec);
 void runner_link_stop(struct job *job, int level);
 void runner_link_end(struct job *job);
-/* Make room for the recording of job @id, which takes the number for ever. Return: 0, or mkdir(2)'s
- * negative errno. */
-int runner_link_reserve(const char *jobs_dir, uint64_t id);
-/* A process that is left of the runner whose session was @session; 0: none. */
-pid_t runner_link_survivor(pid_t session);
-/* Delete what is recorded of @job. */
-void runner_link_forget(const struct scheduler *scheduler, const struct job *job);
-/* A number above all that the recordings use; the oldest of them are removed. Return: 0, or a
- * negative errno. */
-int runner_link_next_id(const char *jobs_dir, uint64_t *ret);
+/* Show its output to one more. Return: 0, or a negative errno. */
+int runner_link_attach(struct job *job, const struct job_viewer *viewer);
+/* Watch over a runner that another tfqd has started. Return: 0; -ESRCH if it is gone. */
+int runner_link_watch(struct scheduler *scheduler, struct job *job);

@@ -8,7 +8,7 @@
 #include "daemon/journal.h"
 #include "daemon/scheduler_parts.h"
 
-#define STOP_LIMIT_USEC (60 * USEC_PER_SEC)
+#define STOP_LIMIT_USEC (10 * USEC_PER_SEC)
 
 /* The oldest ones that are over make room. */
 static void trim_history(struct scheduler *scheduler)
@@ -19,8 +19,7 @@ static void trim_history(struct scheduler *scheduler)
 		struct job *next = TAILQ_NEXT(job, in_all);
 
 		if (job_status_is_final(job->status) && TAILQ_EMPTY(&job->watches) &&
-		    !job->runner) {
-			runner_link_forget(scheduler, job);
+		    !job->runner && !scheduler_needs_secrets(job->id, scheduler)) {
 			scheduler_forget(scheduler, job);
 			scheduler->over_count--;
 		}
@@ -47,7 +46,7 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 	int r;
 
 	if (!line->active || !job_status_is_running(line->active->status) || !head ||
-	    head->has_lost_runner)
+	    head->has_lost_runner || head->submitted > 0 || line->undecided > 0)
 		return;
 	lane_prepare(lane_of(line), head);
 	if (head->runner_pid)
@@ -77,27 +76,29 @@ static void refuse_refused(struct scheduler *scheduler)
 			scheduler_step(scheduler, line->active, JOB_EV_REFUSED);
 }
 
-/* A stop cannot wait for an operator: what a held line still has of a lock stays, and is told of.
- */
-static void drop_holds(struct scheduler *scheduler)
+/* Is there nothing that a stop waits for? What runs, or was lost, or killed just now, keeps its
+ * lock. */
+static bool is_quiet(const struct lane *lane)
 {
-	for (struct line *line = queue_first_line(scheduler->queue); line;
-	     line = TAILQ_NEXT(line, link)) {
-		struct lane *lane = lane_of(line);
+	const struct line *line = lane->line;
 
-		if (!line->hold_reason || lane->is_quarantined)
-			continue;
-		if (lane->lock && lock_deadline(lane->lock) > 0 && lock_is_wanted(lane->lock)) {
-			log_warning(0, "Leaving the lock of %s in the store: %s", line->name,
-				    line->hold_reason);
-			lane->lock = lock_free(lane->lock);
-		}
-		free(line->hold_reason);
-		line->hold_reason = NULL;
-	}
+	if ((line->active && job_status_is_running(line->active->status)) || line->lost_session ||
+	    lane->is_quarantined)
+		return true;
+	return !lane->lock || lock_is_idle(lane->lock);
 }
 
-/* The store does not let us tidy up. Somebody has to know of what is left. */
+static bool are_all_quiet(const struct scheduler *scheduler)
+{
+	const struct line *line;
+
+	for (line = queue_first_line(scheduler->queue); line; line = TAILQ_NEXT(line, link))
+		if (!is_quiet(lane_of(line)))
+			return false;
+	return true;
+}
+
+/* The store does not let us tidy up. The next tfqd will. */
 static int on_stop_limit(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct scheduler *scheduler = userdata;
@@ -109,12 +110,12 @@ static int on_stop_limit(sd_event_source *source, uint64_t usec, void *userdata)
 	     line = TAILQ_NEXT(line, link)) {
 		struct lane *lane = lane_of(line);
 
-		if (line->active || !lane->lock)
+		if (is_quiet(lane))
 			continue;
 		log_error(
 			0,
-			"Stopping although the lock of %s may still be in the store: %s; 'terraform "
-			"force-unlock' removes it",
+			"Stopping although the lock of %s may still be in the store (%s): tfqd removes "
+			"it when it is back; without tfqd, 'terraform force-unlock' does",
 			line->name, lock_error(lane->lock));
 		lane->lock = lock_free(lane->lock);
 	}
@@ -122,10 +123,9 @@ static int on_stop_limit(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* Once nothing runs any more, a stop waits for locks to be released, but not for ever. */
 static void limit_stop(struct scheduler *scheduler)
 {
-	if (scheduler->stop_limit || queue_active_count(scheduler->queue) > 0)
+	if (scheduler->stop_limit)
 		return;
 	if (sd_event_add_time_relative(scheduler->setup.event, &scheduler->stop_limit,
 				       CLOCK_BOOTTIME, STOP_LIMIT_USEC, USEC_PER_SEC, on_stop_limit,
@@ -142,10 +142,8 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 	(void)source;
 
 	refuse_refused(scheduler);
-	if (scheduler->is_stopping) {
-		drop_holds(scheduler);
+	if (scheduler->is_stopping)
 		limit_stop(scheduler);
-	}
 	while (!scheduler->is_stopping && (job = queue_pick(scheduler->queue)))
 		begin(scheduler, job);
 
@@ -157,7 +155,7 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 			start_ahead(scheduler, line);
 		if (line->is_dirty)
 			tell_line(scheduler, line);
-		if (lane_is_idle(lane) || (scheduler->is_stopping && lane_may_be_left(lane))) {
+		if (lane_is_idle(lane)) {
 			lane_free(lane);
 			queue_drop_line(scheduler->queue, line);
 		}
@@ -165,8 +163,7 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 	trim_history(scheduler);
 	scheduler->callbacks.on_counts(scheduler->userdata);
 
-	if (scheduler->is_stopping && !scheduler->is_stopped &&
-	    queue_line_count(scheduler->queue) == 0) {
+	if (scheduler->is_stopping && !scheduler->is_stopped && are_all_quiet(scheduler)) {
 		scheduler->is_stopped = true;
 		scheduler->callbacks.on_stopped(scheduler->userdata);
 	}

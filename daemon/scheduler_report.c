@@ -10,29 +10,86 @@
 #include "common/clock.h"
 #include "daemon/journal.h"
 #include "daemon/peer.h"
+#include "daemon/proc.h"
 #include "daemon/scheduler_parts.h"
 
-int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer)
+/* By number and start: neither can be had twice. */
+static bool is_runner(const struct job *job, const struct peer *peer)
 {
-	if (!job->runner_pid || peer->owner.pid != job->runner_pid || job->runner ||
-	    job_status_is_final(job->status))
+	return job->runner_pid && peer->owner.pid == job->runner_pid &&
+	       peer->owner.uid == job->owner.uid &&
+	       (job->runner_start == 0 || proc_start(job->runner_pid) == job->runner_start);
+}
+
+/* It comes back to us, who were not there for a while: what has happened is in its reports. */
+static void welcome_back(struct scheduler *scheduler, struct job *job)
+{
+	struct lane *lane;
+
+	journal_job(LOG_INFO, job, "its runner is back");
+	scheduler_settle(scheduler, job);
+	if (!job_status_is_running(job->status) || !job->line)
+		return;
+	lane = lane_of(job->line);
+	for (size_t i = 0; i < job->viewer_count; i++)
+		(void)runner_link_attach(job, &job->viewers[i]);
+	job_close_fds(job);
+	if (job->interrupts > 0) /* asked for while it could not hear */
+		runner_link_stop(job, job->interrupts);
+	if (lane->lock && lane_takes_over(lane) && lock_is_held_by(lane->lock, job->id))
+		runner_link_deadline(job, lock_deadline(lane->lock));
+}
+
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
+		    bool has_begun)
+{
+	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
+	    has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
+		journal_job(LOG_WARNING, job,
+			    "process %d of %s says that it is its runner, and is not: refused",
+			    (int)peer->owner.pid, peer->owner.name);
+		scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
+				"a process that is not its runner said hello");
 		return -EPERM;
+	}
 	job->runner = peer;
 	peer->runs = job;
-	runner_link_prepare(scheduler, job);
+	if (has_begun)
+		welcome_back(scheduler, job);
+	else
+		runner_link_prepare(scheduler, job);
 	return 0;
 }
 
-void scheduler_runner_ready(struct scheduler *scheduler, struct job *job)
+struct scheduler_report scheduler_report_read(const json_t *object)
+{
+	const json_t *code = json_object_get(object, "exit_code");
+
+	return (struct scheduler_report){
+		.event = json_string_value(json_object_get(object, "event")),
+		.pid = (pid_t)json_integer_value(json_object_get(object, "pid")),
+		.at_usec = (uint64_t)json_integer_value(json_object_get(object, "at")),
+		.exit_code = json_is_integer(code) ? (int)json_integer_value(code) : -1,
+		.exit_signal = (int)json_integer_value(json_object_get(object, "exit_signal")),
+		.has_errored_state = json_is_true(json_object_get(object, "errored_state")),
+		.is_fenced = json_is_true(json_object_get(object, "fenced")),
+		.message = json_string_value(json_object_get(object, "message")),
+	};
+}
+
+static void on_ready(struct scheduler *scheduler, struct job *job,
+		     const struct scheduler_report *report)
 {
 	(void)scheduler;
+	(void)report;
+
 	job->is_runner_ready = true;
 	if (job->status == JOB_LOCKING)
 		lane_try_go(lane_of(job->line), job);
 }
 
-void scheduler_runner_refused(struct scheduler *scheduler, struct job *job,
-			      const struct scheduler_report *report)
+static void on_refused(struct scheduler *scheduler, struct job *job,
+		       const struct scheduler_report *report)
 {
 	if (job_status_is_final(job->status))
 		return;
@@ -41,8 +98,8 @@ void scheduler_runner_refused(struct scheduler *scheduler, struct job *job,
 			 report->message ? report->message : "terraform did not start");
 }
 
-void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
-			      const struct scheduler_report *report)
+static void on_started(struct scheduler *scheduler, struct job *job,
+		       const struct scheduler_report *report)
 {
 	struct lane *lane;
 
@@ -50,17 +107,20 @@ void scheduler_runner_started(struct scheduler *scheduler, struct job *job,
 		return;
 	lane = lane_of(job->line);
 	job->pid = report->pid;
-	job->started_usec = clock_usec(CLOCK_REALTIME);
+	if (job->started_usec == 0)
+		job->started_usec = clock_usec(CLOCK_REALTIME);
 	job_close_fds(job); /* kept until now, for another runner if the first had died */
 	if (lane->is_handed_over && report->at_usec >= lane->exited_usec)
 		job->handover_usec = report->at_usec - lane->exited_usec;
 	journal_job(LOG_INFO, job, "terraform runs as PID %d", (int)job->pid);
+	scheduler_audit(scheduler, "start", job, (uid_t)-1, "");
+	(void)scheduler_note(scheduler, job);
 	scheduler_changed(scheduler, job);
 	scheduler_pump_soon(scheduler); /* the next one's runner */
 }
 
 /* terraform lost its way to the state: whoever runs next would fork it. */
-static void hold_for_errored_state(struct job *job)
+static void hold_for_errored_state(struct scheduler *scheduler, struct job *job)
 {
 	struct line *line = job->line;
 
@@ -77,6 +137,7 @@ static void hold_for_errored_state(struct job *job)
 		     job->id, job->state_directory, line->name) < 0)
 		line->hold_reason = NULL;
 	line->lets_push = true;
+	scheduler_note_line(scheduler, line);
 }
 
 static void tell_why_fenced(struct job *job)
@@ -90,8 +151,8 @@ static void tell_why_fenced(struct job *job)
 			*error ? ": " : "", error);
 }
 
-void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
-			     const struct scheduler_report *report)
+static void on_exited(struct scheduler *scheduler, struct job *job,
+		      const struct scheduler_report *report)
 {
 	enum job_event event = JOB_EV_EXIT_BAD;
 
@@ -116,22 +177,80 @@ void scheduler_runner_exited(struct scheduler *scheduler, struct job *job,
 	/* Where terraform has the lock, the hold is nobody's to give: anybody can lay a file there.
 	 */
 	if (report->has_errored_state && job_is_locked_by_us(job))
-		hold_for_errored_state(job);
+		hold_for_errored_state(scheduler, job);
 	if (job_is_locked_by_us(job) && (report->exit_signal || job->interrupts > 1))
 		lane_quarantine(lane_of(job->line));
 	scheduler_step(scheduler, job, event);
 }
 
-void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
+static void on_prompt(struct scheduler *scheduler, struct job *job,
+		      const struct scheduler_report *report)
 {
-	job->runner = NULL;
+	(void)report;
+	if (job->status == JOB_RUNNING)
+		scheduler_step(scheduler, job, JOB_EV_PROMPT);
+}
+
+static void on_answered(struct scheduler *scheduler, struct job *job,
+			const struct scheduler_report *report)
+{
+	(void)report;
+	if (job->status == JOB_APPROVING)
+		scheduler_step(scheduler, job, JOB_EV_ANSWERED);
+}
+
+void scheduler_runner_reports(struct scheduler *scheduler, struct job *job,
+			      const struct scheduler_report *report)
+{
+	static const struct {
+		const char *event;
+		void (*take)(struct scheduler *scheduler, struct job *job,
+			     const struct scheduler_report *report);
+	} takers[] = {
+		{ "ready", on_ready },	 { "refused", on_refused },   { "started", on_started },
+		{ "prompt", on_prompt }, { "answered", on_answered }, { "exited", on_exited },
+	};
+
+	for (size_t i = 0; report->event && i < sizeof(takers) / sizeof(takers[0]); i++)
+		if (strcmp(takers[i].event, report->event) == 0)
+			takers[i].take(scheduler, job, report);
+}
+
+/* Its runner is dead: what it has reported before counts. */
+static void bury(struct scheduler *scheduler, struct job *job, const char *how)
+{
+	const bool was_undecided = job->is_undecided;
+
 	job->runner_pid = 0;
 	job->is_runner_ready = false;
-	job->has_lost_runner = true;
+	job->has_lost_runner = !was_undecided;
+	scheduler_settle(scheduler, job);
+	scheduler_decide(scheduler, job);
 	if (job_status_is_final(job->status))
 		return;
 	if (job->status == JOB_LOCKING && !job->message)
-		job_set_message(job, "its runner died before terraform was started");
+		job_set_message(job, "%s",
+				how ? how : "its runner died before terraform was started");
 	scheduler_step(scheduler, job, JOB_EV_VANISHED);
 	scheduler_pump_soon(scheduler);
+}
+
+/* The connection is gone; a process that lives may come back. */
+void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
+{
+	job->runner = NULL;
+	if (job_status_is_final(job->status))
+		return;
+	if (job->runner_pid && proc_start(job->runner_pid) == job->runner_start &&
+	    job->runner_start > 0)
+		return; /* its end will be heard of */
+	bury(scheduler, job, NULL);
+}
+
+void scheduler_runner_died(struct scheduler *scheduler, struct job *job, const char *how)
+{
+	if (!job->runner && !job_status_is_final(job->status))
+		bury(scheduler, job, how);
+	else
+		job->runner_pid = 0;
 }

@@ -11,7 +11,9 @@
  *
  * A batch that fails (disk full, say) is not lost: it stays noted, on_trouble() is called once per
  * failed try, and it is tried again, with back-off from 1 s to 30 s. Until a try succeeds
- * store_trouble() says why; nothing new should be accepted meanwhile.
+ * store_trouble() says why; nothing new should be accepted meanwhile. What is on disk has no gaps:
+ * should there be no memory to note a write, then neither it nor what follows is ever written,
+ * store_trouble() says so until tfqd is started again, and on_commit() names no such number.
  *
  * Records are JSON objects, opaque here. Nothing secret may be in them.
  */
@@ -30,6 +32,7 @@
 
 struct store;
 
+/* Called with the store in a state to be written to, and not to be freed in them. */
 struct store_callbacks {
 	/* From the loop: every write up to number @upto is on disk. */
 	void (*on_commit)(uint64_t upto, void *userdata);
@@ -45,22 +48,26 @@ struct store_job {
 };
 
 /*
- * Open or make @path (mode 0600). Older schemas are migrated forwards, in one transaction.
- * Nothing is written by the thread before the first turn of the loop.
- * Return: 0; -EUCLEAN for a file that is damaged or no database; -EPROTONOSUPPORT for one of a
- * newer tfqd; -ENOMEM; or another negative errno. Then *@ret_error is a sentence for the
- * administrator: what it is and what to do; the caller's to free.
+ * Open or make @path (mode 0600); its directory is there, and the caller's. Older schemas are
+ * migrated forwards, in one transaction. Nothing is written by the thread before the first turn of
+ * the loop. @callbacks must stay. No other descriptor of @path may be closed in this process while
+ * the store is open: that would drop its locks.
+ * Return: 0; -EUCLEAN for a file that is damaged or no database of tfqd; -EPROTONOSUPPORT for one
+ * of a newer tfqd; -ELOOP for a symbolic link; -EPERM if it belongs to another user; -ENOMEM; or
+ * another negative errno. Then *@ret_error is a sentence for the administrator: what it is and what
+ * to do; the caller's to free; NULL if there was no memory for it.
  */
 int store_open(struct store **ret, sd_event *event, const char *path,
 	       const struct store_callbacks *callbacks, void *userdata, char **ret_error);
 
-/* Write what is noted, one try, and close. */
+/* Write what is noted, after what the thread is at, one try, and close; no callback is called. What
+ * could not be written is lost, and logged. */
 struct store *store_free(struct store *store);
 DEFINE_FREEP(store);
 
 /* --- writing: each returns the number of the write. Out of memory ends in on_trouble(). ------ */
 
-/* Insert or replace a job. @record is stolen. */
+/* Insert or replace a job. @record is stolen; NULL is taken for out of memory, also of lines. */
 uint64_t store_put_job(struct store *store, const struct store_job *job, json_t *record);
 uint64_t store_drop_job(struct store *store, uint64_t id);
 
@@ -104,7 +111,8 @@ int store_read_last_id(struct store *store, uint64_t *ret);
 
 /*
  * Jobs that are over and have to go, oldest first: those that ended before @before_usec, and the
- * oldest whose recordings together exceed @keep_bytes. 0: that limit is none.
+ * oldest, until the recordings of the others are no more than @keep_bytes. 0: that limit is none.
+ * One whose drop is only noted is named again.
  * Return: how many were written to @ret, at most @max, or a negative errno.
  */
 int store_read_expired(struct store *store, uint64_t before_usec, uint64_t keep_bytes,

@@ -97,25 +97,71 @@ static int take_priority(struct job *job, const json_t *parameters, char **ret_e
 	return 0;
 }
 
-static int take_fds(struct job *job, const json_t *parameters, struct peer *peer, char **ret_error)
+static bool is_stream(int fd)
 {
 	socklen_t size = sizeof(int);
 	int domain = -1;
 
-	if (json_is_true(json_object_get(parameters, "attach"))) {
-		job->attach_fd = varlink_take_fd(peer->varlink);
-		if (job->attach_fd < 0)
-			return explain(ret_error, -EBADMSG,
-				       "attach is set, but no descriptor came");
-		if (getsockopt(job->attach_fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
-		    domain != AF_UNIX)
-			return explain(ret_error, -EBADMSG, "attach is no AF_UNIX socket");
-	}
-	if (json_is_true(json_object_get(parameters, "stdin"))) {
-		job->stdin_fd = varlink_take_fd(peer->varlink);
-		if (job->stdin_fd < 0)
-			return explain(ret_error, -EBADMSG, "stdin is set, but no descriptor came");
-	}
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+int submit_take_socket(struct varlink *fds)
+{
+	const int fd = varlink_take_fd(fds);
+
+	if (fd < 0)
+		return -EBADMSG;
+	if (is_stream(fd))
+		return fd;
+	varlink_close_foreign(fd);
+	return -EBADMSG;
+}
+
+static int take_viewer(struct job *job, struct varlink *fds, char **ret_error)
+{
+	const int fd = submit_take_socket(fds);
+
+	if (fd < 0)
+		return explain(ret_error, fd, "attach is set, but no AF_UNIX socket came");
+	return job_add_viewer(job, fd, 0, true);
+}
+
+int submit_take_stdin(struct job *job, struct varlink *fds, char **ret_error)
+{
+	const int fd = varlink_take_fd(fds);
+
+	if (fd < 0)
+		return explain(ret_error, -EBADMSG, "stdin is set, but no descriptor came");
+	if (job->stdin_fd >= 0)
+		varlink_close_foreign(job->stdin_fd);
+	job->stdin_fd = fd;
+	return 0;
+}
+
+/* What came with the message; @fds NULL: it is an old one, they are gone. */
+static int take_fds(struct job *job, const json_t *parameters, struct varlink *fds,
+		    char **ret_error)
+{
+	int r = 0;
+
+	job->wants_stdin = json_is_true(json_object_get(parameters, "stdin"));
+	if (fds && json_is_true(json_object_get(parameters, "attach")))
+		r = take_viewer(job, fds, ret_error);
+	if (r >= 0 && fds && job->wants_stdin)
+		r = submit_take_stdin(job, fds, ret_error);
+	return r;
+}
+
+static int take_tty(struct job *job, const json_t *parameters, char **ret_error)
+{
+	const json_int_t rows = json_integer_value(json_object_get(parameters, "rows"));
+	const json_int_t columns = json_integer_value(json_object_get(parameters, "columns"));
+
+	job->has_tty = json_is_true(json_object_get(parameters, "tty"));
+	if (rows < 0 || rows > UINT16_MAX || columns < 0 || columns > UINT16_MAX)
+		return explain(ret_error, -EBADMSG, "rows and columns are at most %d", UINT16_MAX);
+	job->rows = (unsigned)rows;
+	job->columns = (unsigned)columns;
 	return 0;
 }
 
@@ -305,7 +351,7 @@ static int copy_owner(struct job_owner *to, const struct job_owner *from)
 	return 0;
 }
 
-static int take_parameters(struct job *job, const json_t *parameters, struct peer *peer,
+static int take_parameters(struct job *job, const json_t *parameters, struct varlink *fds,
 			   char **ret_error)
 {
 	const json_t *umask = json_object_get(parameters, "umask");
@@ -328,7 +374,9 @@ static int take_parameters(struct job *job, const json_t *parameters, struct pee
 	if (r >= 0)
 		r = take_priority(job, parameters, ret_error);
 	if (r >= 0)
-		r = take_fds(job, parameters, peer, ret_error);
+		r = take_tty(job, parameters, ret_error);
+	if (r >= 0)
+		r = take_fds(job, parameters, fds, ret_error);
 	if (r < 0)
 		return r;
 	if (!job->client)
@@ -345,7 +393,7 @@ static int take_parameters(struct job *job, const json_t *parameters, struct pee
 	return 0;
 }
 
-int submit_parse(struct job **ret, const json_t *parameters, struct peer *peer,
+int submit_parse(struct job **ret, const json_t *parameters, const struct submit_source *source,
 		 const struct config *config, char **ret_error)
 {
 	CLEANUP(job_freep) struct job *job = NULL;
@@ -362,10 +410,10 @@ int submit_parse(struct job **ret, const json_t *parameters, struct peer *peer,
 	r = job_new(&job);
 	if (r < 0)
 		return r;
-	r = copy_owner(&job->owner, &peer->owner);
+	r = copy_owner(&job->owner, source->owner);
 	if (r < 0)
 		return r;
-	r = take_parameters(job, parameters, peer, ret_error);
+	r = take_parameters(job, parameters, source->fds, ret_error);
 	if (r < 0)
 		return r;
 	r = take_command(job, &args, ret_error);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * terraform as a process: forked and made ready ahead of its turn, so that all that is left
- * then is one exec. In its own process group, so that a signal for one is not one for all.
+ * then is one exec. In its own process group, so that a signal for one is not one for all; on a
+ * terminal also in its own session.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
+
+#include "runner/terminal.h"
 
 struct child_spec {
 	const char *program;
@@ -15,13 +19,17 @@ struct child_spec {
 	char *const *env;
 	const char *directory;
 	mode_t umask;
-	int stdin_fd; /* borrowed; -1: a pipe, child::in */
+	int stdin_fd;                         /* borrowed; -1: a pipe, child::in */
+	const struct terminal_size *terminal; /* of this size, for all three; NULL: none, pipes */
+	const struct rlimit *nofile;          /* its RLIMIT_NOFILE; NULL: as ours */
 };
 
 struct child {
 	pid_t pid;
-	int out, err; /* non-blocking, to read what it prints; -1: closed */
+	int out, err; /* non-blocking, to read what it prints; -1: closed, or on a terminal err */
 	int in;       /* non-blocking, to write to its stdin; -1: none */
+	int slave;    /* the terminal's other end: open so that its output ends with the last
+			 process, not with the last that happens to have it open; -1: none */
 	int go, exec_error;
 };
 

@@ -13,26 +13,31 @@
 #include "runner/runner_parts.h"
 
 #define READS_PER_TURN 16
+#define LAST_MAX       ((size_t)64 << 20) /* bytes; far more than a pipe holds: a stranger has it, too \
+					   */
 
 /* @is_final: whatever is still to come would come from nobody. */
 static void read_output(struct runner *runner, int *fd, sd_event_source **io, uint8_t stream,
 			bool is_final)
 {
-	char buffer[FRAME_BODY_MAX];
+	size_t total = 0;
 
 	for (int i = 0; *fd >= 0 && (is_final || i < READS_PER_TURN); i++) {
-		const ssize_t n = read(*fd, buffer, sizeof(buffer));
+		const ssize_t n = read(*fd, runner->output, sizeof(runner->output));
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN && !is_final)
 			return;
-		if (n <= 0) {
+		if (n <= 0 || total > LAST_MAX) {
 			sd_event_source_disable_unref(TAKE_PTR(*io));
 			(void)close(TAKE_FD(*fd));
 			return;
 		}
-		recording_add(&runner->recording, FRAME_OUTPUT, stream, buffer, (size_t)n);
+		total += (size_t)n;
+		recording_add(&runner->recording, FRAME_OUTPUT, stream, runner->output, (size_t)n);
+		if (stream == FRAME_STDOUT) /* a debug log on stderr goes on while it asks */
+			runner_see_output(runner, runner->output, (size_t)n);
 	}
 }
 
@@ -63,14 +68,16 @@ static int watch_child(struct runner *runner)
 	int r;
 
 	r = sd_event_add_io(runner->event, &runner->out_io, child->out, EPOLLIN, on_output, runner);
-	if (r >= 0)
+	if (r >= 0 && child->err >= 0)
 		r = sd_event_add_io(runner->event, &runner->err_io, child->err, EPOLLIN, on_output,
 				    runner);
 	if (r >= 0 && child->in >= 0) {
 		r = sd_event_add_io(runner->event, &runner->in_io, child->in, EPOLLOUT,
 				    runner_on_input_room, runner);
 		if (r >= 0)
-			r = sd_event_source_set_enabled(runner->in_io, SD_EVENT_OFF);
+			r = sd_event_source_set_enabled(runner->in_io, runner->typed_len > 0
+									       ? SD_EVENT_ON
+									       : SD_EVENT_OFF);
 	}
 	return r;
 }
@@ -101,14 +108,17 @@ bool runner_make_child(struct runner *runner, bool hold_lock)
 		runner_refuse(runner, r, error);
 		return false;
 	}
-	r = child_prepare(&runner->child, &(struct child_spec){
-						  .program = program,
-						  .argv = argv,
-						  .env = runner->spec->env,
-						  .directory = runner->spec->directory,
-						  .umask = runner->spec->umask,
-						  .stdin_fd = runner->stdin_fd,
-					  });
+	r = child_prepare(&runner->child,
+			  &(struct child_spec){
+				  .program = program,
+				  .argv = argv,
+				  .env = runner->spec->env,
+				  .directory = runner->spec->directory,
+				  .umask = runner->spec->umask,
+				  .stdin_fd = runner->stdin_fd,
+				  .terminal = runner->spec->has_terminal ? &runner->size : NULL,
+				  .nofile = &runner->nofile,
+			  });
 	tfargs_strv_free(argv);
 	if (r >= 0)
 		r = watch_child(runner);
@@ -167,13 +177,22 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 			return;
 	}
 	runner_remember_errored_state(runner);
-	/* Nobody is there to type; or has typed ^D, perhaps for a child before this one. */
-	if (!runner->viewers || (runner->typed_end && runner->typed_len == 0))
+	/* Nobody is there to type; or has typed ^D, perhaps for a child before this one. On a
+	 * terminal somebody may come. */
+	if (!runner->spec->has_terminal &&
+	    (!runner->writer || (runner->typed_end && runner->typed_len == 0)))
 		runner_close_input(runner);
 	r = runner_fence_begin(runner, deadline_usec, stop_grace_usec);
 	if (r < 0) {
 		error = explain_go(r);
 		runner_refuse(runner, SPEC_EXIT_FAILED, error);
+		return;
+	}
+	/* A tfqd that is started now must know that terraform may run, or it runs it again. */
+	if (!runner_report_going(runner)) {
+		runner_refuse(runner, SPEC_EXIT_FAILED,
+			      "terraform was not started, because tfqd's state directory has no "
+			      "room to write that down: make room there, and queue it again");
 		return;
 	}
 	r = child_go(&runner->child, fence_kill_usec(&runner->fence));
@@ -183,9 +202,9 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 		return;
 	}
 	runner->is_started = true;
-	runner_report(runner, "started",
-		      json_pack("{s:i, s:I}", "pid", (int)runner->child.pid, "at",
-				(json_int_t)clock_usec(CLOCK_MONOTONIC)));
+	(void)runner_report(runner, "started",
+			    json_pack("{s:i, s:I}", "pid", (int)runner->child.pid, "at",
+				      (json_int_t)clock_usec(CLOCK_MONOTONIC)));
 }
 
 bool runner_interrupt(struct runner *runner, int level)

@@ -40,6 +40,7 @@ static void record_end(struct runner *runner, enum frame_exit kind, int value, c
 	runner->is_over = true;
 	runner_fence_end(runner);
 	runner_push_viewers(runner);
+	runner_linger(runner);
 	runner_maybe_leave(runner);
 }
 
@@ -52,9 +53,9 @@ void runner_end_unstarted(struct runner *runner, int code, const char *words)
 
 void runner_refuse(struct runner *runner, int code, const char *message)
 {
-	runner_report(runner, "refused",
-		      json_pack("{s:i, s:s}", "exit_code", code, "message",
-				message ? message : "out of memory"));
+	(void)runner_report(runner, "refused",
+			    json_pack("{s:i, s:s}", "exit_code", code, "message",
+				      message ? message : "out of memory"));
 	runner_end_unstarted(runner, code, message);
 }
 
@@ -82,6 +83,17 @@ static bool has_errored_state(const struct runner *runner)
 					st.st_mtim.tv_nsec != runner->errored_before.tv_nsec);
 }
 
+static json_t *describe_end(const struct runner *runner, bool was_killed, int value)
+{
+	return json_pack("{s:I, s:i, s:b, s:b, s:s*}", "at", (json_int_t)runner->exited_usec,
+			 was_killed ? "exit_signal" : "exit_code", value, "errored_state",
+			 has_errored_state(runner), "fenced", runner->is_fenced, "message",
+			 runner->is_unanswered
+				 ? "terraform asked, and nobody was attached who could answer: it "
+				   "was interrupted after approval_timeout"
+				 : NULL);
+}
+
 /* The child has exited and nothing of it is left: only now may the lock go to somebody else. */
 static void finish(struct runner *runner)
 {
@@ -89,20 +101,11 @@ static void finish(struct runner *runner)
 	const int value = was_killed ? WTERMSIG(runner->status) : WEXITSTATUS(runner->status);
 
 	sd_event_source_disable_unref(TAKE_PTR(runner->grace));
-	runner_report(runner, "exited",
-		      json_pack("{s:I, s:i, s:b, s:b}", "at", (json_int_t)runner->exited_usec,
-				was_killed ? "exit_signal" : "exit_code", value, "errored_state",
-				has_errored_state(runner), "fenced", runner->is_fenced));
+	(void)runner_report(runner, "exited", describe_end(runner, was_killed, value));
 	runner_drain_child(runner);
 	runner_close_input(runner);
 	child_close(&runner->child);
 	record_end(runner, was_killed ? FRAME_EXIT_SIGNAL : FRAME_EXIT_CODE, value, NULL);
-}
-
-static void set_grace(struct runner *runner, uint64_t usec)
-{
-	(void)sd_event_source_set_time_relative(runner->grace, usec);
-	(void)sd_event_source_set_enabled(runner->grace, SD_EVENT_ONESHOT);
 }
 
 /* What cannot be killed now, or was just born, gets its SIGKILL by the next pass. */
@@ -112,24 +115,16 @@ void runner_kill_all(struct runner *runner)
 	/* No descriptor is left to read /proc: then its group at least, which has most of it. */
 	if (tree_kill() < 0 && !runner->is_exited)
 		(void)kill(-runner->child.pid, SIGKILL);
-	set_grace(runner, KILL_AGAIN);
+	runner_set_timer(runner->grace, KILL_AGAIN);
 }
 
-static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
+int runner_on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	(void)source;
 	(void)usec;
 
 	runner_kill_all(userdata);
 	return 0;
-}
-
-int runner_make_grace(struct runner *runner)
-{
-	const int r = sd_event_add_time(runner->event, &runner->grace, CLOCK_MONOTONIC, UINT64_MAX,
-					USEC_PER_MSEC, on_grace_over, runner);
-
-	return r < 0 ? r : sd_event_source_set_priority(runner->grace, SD_EVENT_PRIORITY_IMPORTANT);
 }
 
 void runner_note(struct runner *runner, const char *text)
@@ -148,7 +143,7 @@ static void end_leftovers(struct runner *runner)
 	if (runner->has_leftovers)
 		return;
 	runner->has_leftovers = true;
-	set_grace(runner, LEFTOVER_GRACE);
+	runner_set_timer(runner->grace, LEFTOVER_GRACE);
 	runner_note(runner,
 		    "terraform left processes behind; they are ended before the lock is let go");
 }

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Viewers of a job, and what they type for the child. */
+/* Who watches a job, and which of them types. */
 #include <errno.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "common/clock.h"
 #include "runner/runner_parts.h"
 
+/* --- what they see ---------------------------------------------------------------------------- */
+
+/* Once per turn of the loop, however often it has grown in that: there may be hundreds. */
 void runner_push_viewers(struct runner *runner)
 {
+	(void)sd_event_source_set_enabled(runner->push, SD_EVENT_ONESHOT);
+}
+
+int runner_on_push(sd_event_source *source, void *userdata)
+{
+	struct runner *runner = userdata;
 	struct viewer *viewer = runner->viewers;
+
+	(void)source;
 
 	while (viewer) {
 		struct viewer *next = viewer_next(viewer);
@@ -16,19 +26,97 @@ void runner_push_viewers(struct runner *runner)
 		viewer_push(viewer, runner->is_over);
 		viewer = next;
 	}
+	return 0;
 }
 
-void runner_close_input(struct runner *runner)
+void runner_linger(struct runner *runner)
 {
-	sd_event_source_disable_unref(TAKE_PTR(runner->in_io));
-	if (runner->child.in >= 0)
-		(void)close(TAKE_FD(runner->child.in));
+	runner_set_timer(runner->linger, VIEWER_LINGER);
 }
 
-static void on_viewer_gone(struct viewer *viewer, void *userdata)
+static void remove_viewer(struct viewer *viewer, void *userdata);
+
+int runner_on_linger(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct runner *runner = userdata;
+	struct viewer *viewer = runner->viewers;
+	const uint64_t now = clock_usec(CLOCK_MONOTONIC);
+	uint64_t earliest = now;
+
+	(void)source;
+	(void)usec;
+
+	while (viewer) {
+		struct viewer *next = viewer_next(viewer);
+		const uint64_t moved = viewer_moved_usec(viewer);
+
+		if (moved + VIEWER_LINGER <= now)
+			remove_viewer(viewer, runner);
+		else if (moved < earliest)
+			earliest = moved;
+		viewer = next;
+	}
+	if (runner->viewers)
+		runner_set_timer(runner->linger, earliest + VIEWER_LINGER - now);
+	return 0;
+}
+
+/* --- who types -------------------------------------------------------------------------------- */
+
+/* The one who came last; it is told if another was that before. */
+static void find_writer(struct runner *runner)
+{
+	struct viewer *before = runner->writer, *viewer = runner->viewers;
+
+	while (viewer && !viewer_may_type(viewer))
+		viewer = viewer_next(viewer);
+	runner->writer = viewer;
+	if (viewer)
+		viewer_resume_input(viewer);
+	if (before && before != viewer) {
+		viewer_note(before, "somebody else has attached, and types now; what you type is "
+				    "not heard until they leave");
+		viewer_resume_input(before);
+		runner_push_viewers(runner);
+	}
+}
+
+static size_t get_room(const struct viewer *viewer, void *userdata)
+{
+	const struct runner *runner = userdata;
+
+	return viewer == runner->writer ? runner_input_room(runner) : VIEWER_ROOM_ALL;
+}
+
+static void on_input(struct viewer *viewer, const char *data, size_t len, void *userdata)
+{
+	struct runner *runner = userdata;
+
+	if (viewer == runner->writer)
+		runner_type(runner, data, len);
+}
+
+static void on_resize(struct viewer *viewer, uint16_t rows, uint16_t columns, void *userdata)
+{
+	struct runner *runner = userdata;
+
+	if (viewer == runner->writer)
+		runner_resize(runner, &(struct terminal_size){ rows, columns });
+}
+
+void runner_resume_viewers(struct runner *runner)
+{
+	if (runner->writer)
+		viewer_resume_input(runner->writer);
+}
+
+/* --- who they are ----------------------------------------------------------------------------- */
+
+static void remove_viewer(struct viewer *viewer, void *userdata)
 {
 	struct runner *runner = userdata;
 	struct viewer *other = runner->viewers;
+	const bool was_writer = viewer == runner->writer;
 
 	if (other == viewer) {
 		runner->viewers = viewer_next(viewer);
@@ -38,76 +126,52 @@ static void on_viewer_gone(struct viewer *viewer, void *userdata)
 		viewer_set_next(other, viewer_next(viewer));
 	}
 	viewer_free(viewer);
-	if (!runner->viewers)
-		runner_close_input(runner); /* nobody is left who could answer */
+	runner->viewer_count--;
+	if (was_writer) {
+		runner->writer = NULL;
+		find_writer(runner);
+		if (runner->writer) {
+			viewer_note(runner->writer,
+				    "who typed has left: what you type is heard again");
+			runner_push_viewers(runner);
+		} else {
+			runner_lose_writer(runner);
+		}
+	}
 	runner_maybe_leave(runner);
 }
 
-static void write_typed(struct runner *runner)
+void runner_add_viewer(struct runner *runner, int fd, uint64_t offset, bool may_type)
 {
-	while (runner->typed_len > 0 && runner->child.in >= 0) {
-		const ssize_t n = write(runner->child.in, runner->typed, runner->typed_len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			(void)sd_event_source_set_enabled(runner->in_io, SD_EVENT_ON);
-			return;
-		}
-		if (n < 0) {
-			runner_close_input(runner); /* the child does not read any more */
-			break;
-		}
-		runner->typed_len -= (size_t)n;
-		memmove(runner->typed, runner->typed + n, runner->typed_len);
-	}
-	if (runner->in_io)
-		(void)sd_event_source_set_enabled(runner->in_io, SD_EVENT_OFF);
-	if (runner->typed_len == 0 && runner->typed_end)
-		runner_close_input(runner);
-}
-
-int runner_on_input_room(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct runner *runner = userdata;
-
-	(void)source;
-	(void)fd;
-	(void)revents;
-
-	write_typed(runner);
-	if (runner->typed_len == 0)
-		for (struct viewer *viewer = runner->viewers; viewer; viewer = viewer_next(viewer))
-			viewer_resume_input(viewer);
-	return 0;
-}
-
-static bool on_viewer_input(const char *data, size_t len, void *userdata)
-{
-	struct runner *runner = userdata;
-
-	if (len == 0) {
-		runner->typed_end = true;
-	} else if (runner->child.in >= 0) {
-		if (runner->typed_len + len > sizeof(runner->typed))
-			return false;
-		memcpy(runner->typed + runner->typed_len, data, len);
-		runner->typed_len += len;
-	}
-	write_typed(runner);
-	return true;
-}
-
-void runner_add_viewer(struct runner *runner, int fd)
-{
-	static const struct viewer_callbacks callbacks = { on_viewer_input, on_viewer_gone };
+	static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize,
+							   remove_viewer };
+	const struct viewer_setup setup = {
+		.event = runner->event,
+		.recording = &runner->recording,
+		.callbacks = &callbacks,
+		.userdata = runner,
+		.offset = offset,
+		.may_type = may_type,
+	};
 	struct viewer *viewer = NULL;
 
-	if (fd < 0 ||
-	    viewer_new(&viewer, runner->event, fd, &runner->recording, &callbacks, runner) < 0)
+	if (fd < 0)
+		return;
+	if (runner->viewer_count == RUNNER_VIEWERS_MAX) {
+		viewer_refuse(fd, "too many watch this job already; its output is recorded: see "
+				  "'tfq logs'");
+		varlink_close_foreign(fd);
+		return;
+	}
+	if (viewer_new(&viewer, fd, &setup) < 0)
 		return;
 	viewer_set_next(viewer, runner->viewers);
 	runner->viewers = viewer;
+	runner->viewer_count++;
+	if (may_type) {
+		find_writer(runner);
+		runner_watch_question(runner);
+	}
 	viewer_push(viewer, runner->is_over);
 }
 
@@ -119,4 +183,5 @@ void runner_free_viewers(struct runner *runner)
 		viewer_free(runner->viewers);
 		runner->viewers = next;
 	}
+	runner->writer = NULL;
 }

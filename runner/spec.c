@@ -99,6 +99,19 @@ static int name_job(struct spec *spec, uint64_t job)
 	return set_variable(spec->env, "TFQ_JOB", number);
 }
 
+/* What makes no sense is as if it were not said: a size is no reason to refuse a run. */
+static void take_terminal(struct spec *spec, const json_t *object)
+{
+	const json_int_t rows = json_integer_value(json_object_get(object, "rows"));
+	const json_int_t columns = json_integer_value(json_object_get(object, "columns"));
+
+	spec->has_terminal = json_is_true(json_object_get(object, "tty"));
+	spec->has_stdin = spec->has_stdin && !spec->has_terminal;
+	spec->size = (struct terminal_size){ TERMINAL_ROWS, TERMINAL_COLUMNS };
+	if (rows > 0 && rows <= TERMINAL_SIDE_MAX && columns > 0 && columns <= TERMINAL_SIDE_MAX)
+		spec->size = (struct terminal_size){ (uint16_t)rows, (uint16_t)columns };
+}
+
 int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
 {
 	CLEANUP(spec_freep) struct spec *spec = calloc(1, sizeof(*spec));
@@ -122,6 +135,10 @@ int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
 	spec->is_plan = json_is_true(json_object_get(object, "plan"));
 	spec->hold_lock = json_is_true(json_object_get(object, "hold_lock"));
 	spec->has_stdin = json_is_true(json_object_get(object, "stdin"));
+	take_terminal(spec, object);
+	if (json_integer_value(json_object_get(object, "approval_timeout")) > 0)
+		spec->approval_usec =
+			(uint64_t)json_integer_value(json_object_get(object, "approval_timeout"));
 	*ret = TAKE_PTR(spec);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "common/cleanup.h"
+#include "runner/terminal.h"
 
 #define SPEC_EXIT_FAILED    125 /* docker's and timeout's codes: could not be run by us, */
 #define SPEC_EXIT_NOT_EXEC  126 /* is not executable, */
@@ -22,6 +23,9 @@ struct spec {
 	bool hold_lock;
 	bool is_plan; /* the state is the one that a saved plan names */
 	bool has_stdin;
+	bool has_terminal; /* terraform gets one, of this size; then it has no other stdin */
+	struct terminal_size size;
+	uint64_t approval_usec; /* patience with a question that nobody can answer; 0: endless */
 };
 
 /* Read it from the daemon's order. Return: 0, -EBADMSG or -ENOMEM. */

@@ -159,6 +159,8 @@ static enum lease_op choose_foreign(const struct lease *lease, uint64_t now)
 
 	if (lease->wanted == 0)
 		return LEASE_NONE;
+	if (lease->foreign_is_own)
+		return LEASE_SWAP;
 	if (lease->break_etag[0])
 		return lease->verified ? LEASE_REMOVE : LEASE_READ;
 	return lease->config.takes_over && takeover > 0 && now >= takeover ? LEASE_SWAP

@@ -17,6 +17,7 @@
  *    polls              another's                   → not held: FOREIGN; held: LOST
  *    │                  absent                      → not held: LOOK; held: gone, CREATE again
  *    ├─ by order: READ, compare, REMOVE on condition ──► LOOK
+ *    ├─ our own of before a restart: SWAP on exactly that version (regain) ──► HELD
  *    └─ a tfqd's lease, seen unchanged for as long as takes its holder to be dead:
  *       SWAP on exactly that version (take over) ──► HELD
  *
@@ -35,6 +36,8 @@
  *  - only what a tfqd wrote with a lease is taken over, only after it was watched from the
  *    receipt of the first answer that showed it, unchanged, for longer than the lease lasts on
  *    any clock (aws.md 7.3), and only by a condition on exactly that version;
+ *  - our own of before a restart is regained at once, by a condition on exactly the version read:
+ *    who wrote it is dead, and what he had sent may land before, but then the condition fails;
  *  - a CREATE without an answer may land whenever there is no object: its nonce is kept;
  *  - once a REMOVE is sent nobody holds the lock until another write is confirmed.
  */
@@ -104,6 +107,8 @@ struct lease_answer {
 	char nonce[LEASE_NONCE_LEN]; /* READ done: ours or another tfqd's; "" for any other lock */
 	char id[LEASE_ID_MAX];       /* READ done: the lock's ID, "" if unreadable */
 	uint64_t lease_usec; /* READ done: what another tfqd's lock says; 0: not to be taken over */
+	bool is_own; /* READ done: by its ID it was written by us before we were restarted, and
+			nobody runs under it but who wants it now */
 };
 
 /* What happened, as a set. */
@@ -121,6 +126,7 @@ enum lease_event {
 	LEASE_EV_EXPIRED = 1 << 9, /* the deadline has passed without a renewal */
 	LEASE_EV_STALE = 1 << 10,  /* the foreign lease has run out, and is not to be taken over */
 	LEASE_EV_TAKEN = 1 << 11,  /* with HELD: it was taken over */
+	LEASE_EV_REGAINED = 1 << 12, /* with HELD: it was ours before a restart */
 };
 
 struct lease_config {
@@ -176,6 +182,7 @@ struct lease {
 	uint64_t foreign_since_usec;       /* first in the answer received then, */
 	uint64_t foreign_lease_usec;       /* with this lease; 0: none */
 	bool foreign_is_raw;               /* no tfqd wrote it */
+	bool foreign_is_own;               /* lease_answer::is_own */
 	bool is_stale;                     /* told so */
 	char break_etag[LEASE_ETAG_MAX];   /* the version that somebody has ordered to be removed */
 	uint64_t not_before_usec;

@@ -36,6 +36,7 @@ static void forget_foreign(struct lease *lease)
 	lease->foreign_since_usec = 0;
 	lease->foreign_lease_usec = 0;
 	lease->foreign_is_raw = false;
+	lease->foreign_is_own = false;
 	lease->is_stale = false;
 }
 
@@ -68,7 +69,7 @@ static unsigned won(struct lease *lease, unsigned open, const char *etag, uint64
 	    lease->is_expired)
 		events |= LEASE_EV_HELD;
 	if (lease->state == LEASE_FOREIGN)
-		events |= LEASE_EV_TAKEN;
+		events |= lease->foreign_is_own ? LEASE_EV_REGAINED : LEASE_EV_TAKEN;
 	if (lease->read_denied && lease->open[open].creates && !lease->removing)
 		events |= LEASE_EV_GONE; /* only now is it known */
 	lease->seq = was_held ? lease->seq + 1 : 1;
@@ -233,6 +234,9 @@ static unsigned watch(struct lease *lease, uint64_t now, const struct lease_answ
 		events = LEASE_EV_FOREIGN;
 	}
 	lease->state = LEASE_FOREIGN;
+	lease->foreign_is_own = answer->is_own && is_usable_etag(answer->etag);
+	if (lease->foreign_is_own)
+		return 0; /* nobody is waited for */
 	if (lease->config.asks && !lease->is_stale && lease_takeover(lease) > 0 &&
 	    now >= lease_takeover(lease)) {
 		lease->is_stale = true;
@@ -243,6 +247,7 @@ static unsigned watch(struct lease *lease, uint64_t now, const struct lease_answ
 
 static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease_answer *answer)
 {
+	const bool was_refused = lease->refused, was_own = lease->foreign_is_own;
 	unsigned events;
 
 	explain_refusal(lease);
@@ -260,12 +265,14 @@ static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease
 
 	lease->must_settle = false;
 	lease->refused = false;
-	lease->failures = 0;
+	lease->failures = answer->is_own && was_own ? lease->failures : 0;
 	if (lease->wanted == 0) {
 		forget_held(lease, LEASE_FREE);
 		return LEASE_EV_RELEASED;
 	}
 	events = watch(lease, now, answer);
+	if (lease->foreign_is_own) /* a store that keeps refusing it is not to be pressed */
+		return was_refused && was_own ? failed(lease, now, false) : 0;
 	lease->verified = lease->break_etag[0] && strcmp(lease->break_etag, answer->etag) == 0;
 	if (lease->verified)
 		return events; /* to be removed at once */

@@ -66,7 +66,7 @@ enum lock_kind { LOCK_S3, LOCK_DYNAMODB, LOCK_KIND_COUNT };
 struct lock_claim {
 	struct lock_claim *next;  /* lock::claims */
 	uint64_t job;             /* > 0 */
-	char id[LOCKINFO_ID_LEN]; /* made by lock_claim_new(), the same in every store */
+	char id[LOCKINFO_ID_LEN]; /* the same in every store */
 	char created[40];
 	char *operation, *who, *version, *path;
 	/* The claim's own, to be filled in by whoever makes it; NULL: no lock of that kind. */
@@ -74,10 +74,11 @@ struct lock_claim {
 };
 
 struct lock_claim_words {
+	const char *id; /* lockinfo_id()'s, of no other job */
 	const char *operation, *who, *version, *path;
 };
 
-/* @words are copied. Return: 0, -ENOMEM, or what getrandom(2) says. */
+/* @words are copied. Return: 0 or -ENOMEM. */
 int lock_claim_new(struct lock_claim **ret, uint64_t job, const struct lock_claim_words *words);
 struct lock_claim *lock_claim_free(struct lock_claim *claim);
 DEFINE_FREEP(lock_claim);
@@ -94,6 +95,9 @@ struct lock_callbacks {
 	void (*on_idle)(struct lock *lock, void *userdata);
 	/* The text for terraform's Info about @job, to be written now. */
 	void (*on_info)(char *buf, size_t size, uint64_t job, void *userdata);
+	/* Was the lock with that @id written by us, or by a process before us that is dead, for a
+	 * job that does not run, or for the one that wants it? NULL: none was. */
+	bool (*is_own)(const char *id, void *userdata);
 };
 
 /* Who writes: the same for all locks of a daemon. Borrowed for the lock's life. */

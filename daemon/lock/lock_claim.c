@@ -2,9 +2,9 @@
 /* What is written into a lock for one job, and with whose rights. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "daemon/lock/lock_parts.h"
@@ -17,13 +17,10 @@ struct lock_store *lock_store_free(struct lock_store *store)
 int lock_claim_new(struct lock_claim **ret, uint64_t job, const struct lock_claim_words *words)
 {
 	CLEANUP(lock_claim_freep) struct lock_claim *claim = NULL;
-	unsigned char random[16];
 	struct timespec now;
 
 	assert(job > 0);
 
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		return -errno;
 	claim = calloc(1, sizeof(*claim));
 	if (!claim)
 		return -ENOMEM;
@@ -35,7 +32,7 @@ int lock_claim_new(struct lock_claim **ret, uint64_t job, const struct lock_clai
 	claim->path = strdup(words->path);
 	if (!claim->operation || !claim->who || !claim->version || !claim->path)
 		return -ENOMEM;
-	lockinfo_id(claim->id, random);
+	(void)snprintf(claim->id, sizeof(claim->id), "%s", words->id);
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	(void)lockinfo_time(claim->created, &now);
 	*ret = TAKE_PTR(claim);

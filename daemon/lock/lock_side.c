@@ -77,15 +77,19 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 			  const char *error, void *userdata)
 {
 	struct lock_side *side = userdata;
+	const struct lock_callbacks *callbacks = &side->lock->callbacks;
+	struct lease_answer told = *answer;
 	unsigned events;
 
 	side->busy = NULL;
 	if (error)
 		lock_side_set_error(side, error);
+	told.is_own = seen && seen->is_tfqd && callbacks->is_own &&
+		      callbacks->is_own(seen->id, side->lock->userdata);
 	if (answer->result != LEASE_R_UNSENT && answer->result != LEASE_R_UNKNOWN &&
 	    answer->result != LEASE_R_THROTTLED && answer->result != LEASE_R_DENIED)
 		side->lease.config.acquire_tries = UINT_MAX; /* it works: an outage is waited for */
-	events = lease_answer(&side->lease, clock_usec(CLOCK_BOOTTIME), answer);
+	events = lease_answer(&side->lease, clock_usec(CLOCK_BOOTTIME), &told);
 	side->has_trouble |= (events & LEASE_EV_TROUBLE) != 0;
 	side->has_holder = side->lease.state == LEASE_FOREIGN ||
 			   (events & LEASE_EV_LOST && answer->result == LEASE_R_DONE);

@@ -86,6 +86,8 @@ class Stage:
         self.env = {"PATH": self.path + ":" + os.environ.get("PATH", "/usr/bin:/bin"), "DIR": self.path}
         self.recording = open(os.path.join(self.path, "output"), "w+b", buffering=0,
                               opener=lambda path, flags: os.open(path, flags | os.O_APPEND, 0o600))
+        self.reports = open(os.path.join(self.path, "reports"), "w+b", buffering=0,
+                            opener=lambda path, flags: os.open(path, flags | os.O_APPEND, 0o600))
         self.runner = subprocess.Popen(
             [*wrap, runner, "--job", "7", "--socket", address], user=uid, stdin=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")})
@@ -98,7 +100,7 @@ class Stage:
             self.link.socket.settimeout(30)
             hello = self.link.receive()
             same((hello["method"], hello["parameters"]["job"]), ("io.tfqd.Hello", 7), "the hello")
-            self.order("prepare", [self.recording.fileno()], spec={
+            self.order("prepare", [self.recording.fileno(), self.reports.fileno()], spec={
                 "argv": ["apply"], "environment": [f"{name}={value}" for name, value in self.env.items()],
                 "directory": self.path, "state_directory": self.path, "identity": "x", "hold_lock": False,
                 "lock_timeout": "1h", "binary": "terraform", "client": "/nonexistent", "umask": 18, "stdin": False})
@@ -114,6 +116,7 @@ class Stage:
         self.end_leftovers()
         self.listener.close()
         self.recording.close()
+        self.reports.close()
         if self.link:
             self.link.close()
         shutil.rmtree(self.path, ignore_errors=True)

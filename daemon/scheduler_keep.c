@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is kept on disk of jobs, lines and locks, and what waits for it: a job is accepted, and
+ * its terraform let go, only once the store says that the write is done.
+ */
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/parse.h"
+#include "daemon/job_files.h"
+#include "daemon/job_record.h"
+#include "daemon/journal.h"
+#include "daemon/scheduler_parts.h"
+
+#define EXPIRED_MAX 64
+
+bool scheduler_is_kept(const struct scheduler *scheduler, uint64_t number)
+{
+	return number <= store_committed(scheduler->setup.store);
+}
+
+uint64_t scheduler_note(struct scheduler *scheduler, struct job *job)
+{
+	const bool is_over = job_status_is_final(job->status);
+
+	job->noted = store_put_job(
+		scheduler->setup.store,
+		&(struct store_job){
+			.id = job->id,
+			.is_over = is_over,
+			.ended_usec = job->ended_usec,
+			.output_bytes =
+				is_over ? job_files_size(scheduler->setup.jobs_dir, job->id) : 0,
+		},
+		job_record_make(job, scheduler->setup.host->boot));
+	return job->noted;
+}
+
+void scheduler_note_line(struct scheduler *scheduler, const struct line *line)
+{
+	if (!line->hold_reason || lane_of(line)->is_quarantined) {
+		(void)store_drop_line(scheduler->setup.store, line->identity);
+		return;
+	}
+	(void)store_put_line(scheduler->setup.store, line->identity,
+			     json_pack("{s:s, s:s, s:b, s:i, s:s}", "state", line->name, "reason",
+				       line->hold_reason, "lets_push", line->lets_push, "session",
+				       (int)line->lost_session, "boot",
+				       scheduler->setup.host->boot));
+}
+
+void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,
+		     uid_t by, const char *text)
+{
+	(void)store_add_event(scheduler->setup.store, kind, job ? job->id : 0, by, text);
+}
+
+/* --- what waited for the disk ----------------------------------------------------------------- */
+
+static void accept_kept(struct scheduler *scheduler, uint64_t upto)
+{
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= upto) {
+		TAILQ_REMOVE(&scheduler->unkept, job, in_unkept);
+		job->submitted = 0;
+		scheduler_pump_soon(scheduler);
+	}
+}
+
+void scheduler_kept(struct scheduler *scheduler, uint64_t upto)
+{
+	struct line *line, *next;
+
+	accept_kept(scheduler, upto);
+	for (line = queue_first_line(scheduler->queue); line; line = next) {
+		struct job *job = line->active;
+
+		next = TAILQ_NEXT(line, link);
+		if (!job)
+			continue;
+		if (job->go_after > 0 && job->go_after <= upto)
+			scheduler_let_go(scheduler, job);
+		if (line->active == job && job->status == JOB_LOCKING)
+			lane_try_go(lane_of(line), job);
+		lane_on_kept(lane_of(line), upto);
+	}
+}
+
+void scheduler_unkept(struct scheduler *scheduler, uint64_t upto, const char *why)
+{
+	struct job *job;
+
+	log_error(0, "%s", why);
+	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= upto) {
+		TAILQ_REMOVE(&scheduler->unkept, job, in_unkept);
+		journal_job(LOG_WARNING, job, "is not accepted: it cannot be kept");
+		queue_remove(scheduler->queue, job);
+		vault_drop(scheduler->setup.vault, job->id);
+		(void)store_drop_job(scheduler->setup.store, job->id);
+		job_files_remove(scheduler->setup.jobs_dir, job->id);
+		scheduler_forget(scheduler, job);
+	}
+	/* What was accepted runs on, as long as there is no power cut nothing is lost by it. */
+	scheduler_kept(scheduler, upto);
+}
+
+/* --- how long ---------------------------------------------------------------------------------- */
+
+static void expire(struct scheduler *scheduler, uint64_t id)
+{
+	struct job *job = scheduler_find(scheduler, id);
+
+	if (job && (!TAILQ_EMPTY(&job->watches) || job->runner))
+		return; /* somebody is at it: later */
+	job_files_remove(scheduler->setup.jobs_dir, id);
+	vault_drop(scheduler->setup.vault, id);
+	(void)store_drop_job(scheduler->setup.store, id);
+	if (job) {
+		scheduler_forget(scheduler, job);
+		scheduler->over_count--;
+	}
+}
+
+void scheduler_expire(struct scheduler *scheduler)
+{
+	const struct config *config = scheduler->setup.config;
+	const uint64_t now = clock_usec(CLOCK_REALTIME);
+	uint64_t ids[EXPIRED_MAX];
+	int n;
+
+	n = store_read_expired(scheduler->setup.store,
+			       config->keep_usec > 0 && config->keep_usec < now
+				       ? now - config->keep_usec
+				       : 0,
+			       config->keep_bytes, ids, EXPIRED_MAX);
+	if (n < 0)
+		log_warning(n, "Failed to look for jobs that may be forgotten: %m");
+	for (int i = 0; i < n; i++)
+		expire(scheduler, ids[i]);
+	if (n == EXPIRED_MAX) /* once these are gone */
+		scheduler_expire_soon(scheduler);
+}
