@@ -14,8 +14,7 @@
 #include "common/parse.h"
 #include "common/wire.h"
 
-/* A job's number, "42" or "#42". Return: it, or 0 after telling the user that @text is none. */
-static unsigned long long take_id(const char *text)
+uint64_t command_take_id(const char *text)
 {
 	uint64_t id = 0;
 
@@ -141,7 +140,7 @@ int cmd_info(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (optind < argc) {
-		id = take_id(argv[optind]);
+		id = command_take_id(argv[optind]);
 		if (id == 0) {
 			json_decref(parameters);
 			return EXIT_USAGE;
@@ -209,7 +208,7 @@ int cmd_cancel(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	for (int i = optind; i < argc; i++) {
-		const unsigned long long id = take_id(argv[i]);
+		const unsigned long long id = command_take_id(argv[i]);
 		const int one = id ? cancel(id, force) : EXIT_USAGE;
 
 		r = r == 0 ? one : r;

@@ -20,6 +20,9 @@
 static const struct command commands[] = {
 	{ "queue",  "ls ps", "[--all] [--json]", "who waits for what, and what runs (also without a command)", cmd_queue },
 	{ "info",   NULL,    "[ID] [--json]",    "one job; without an ID, the daemon", cmd_info },
+	{ "attach", NULL,    "[--no-stdin] [--detach-keys KEYS] ID", "watch a job and type for it; ctrl-p ctrl-q leaves", cmd_attach },
+	{ "logs",   NULL,    "[-f] [-n N] [--since TIME] [--timestamps] ID", "what a job has printed; -f: and prints", cmd_logs },
+	{ "wait",   NULL,    "[--timeout TIME] ID...", "until jobs are over; exits as the last that failed", cmd_wait },
 	{ "cancel", NULL,    "[--force] ID...",  "leave the queue, or send terraform its one SIGINT", cmd_cancel },
 	{ "resume", NULL,    "STATE",            "let a queue go on that a lost job has stopped", cmd_resume },
 	{ "who",    NULL,    "[STATE] [--json]", "who holds the lock; without a name, of this directory's state", cmd_who },

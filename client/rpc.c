@@ -100,7 +100,7 @@ int rpc_wait(struct varlink *varlink, json_t **ret, int timeout_ms)
 	}
 }
 
-int rpc_ask(const char *method, json_t *parameters, json_t **ret)
+int rpc_ask_fd(const char *method, json_t *parameters, json_t **ret, int *ret_fd)
 {
 	CLEANUP(varlink_freep) struct varlink *varlink = NULL;
 	json_t *call = varlink_call(method, parameters);
@@ -119,7 +119,15 @@ int rpc_ask(const char *method, json_t *parameters, json_t **ret)
 		print_error("tfqd did not answer: %s", r == 0 ? "time-out" : strerror(-r));
 		return EXIT_NO_DAEMON;
 	}
+	*ret_fd = varlink_take_fd(varlink);
 	return 0;
+}
+
+int rpc_ask(const char *method, json_t *parameters, json_t **ret)
+{
+	AUTO_CLOSE int fd = -1;
+
+	return rpc_ask_fd(method, parameters, ret, &fd);
 }
 
 int rpc_call(const char *method, json_t *parameters, json_t **ret)

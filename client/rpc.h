@@ -16,8 +16,11 @@ int rpc_connect(struct varlink **ret);
  */
 int rpc_ask(const char *method, json_t *parameters, json_t **ret);
 
+/* The same; *@ret_fd is a descriptor that came with it, the caller's; negative: none. */
+int rpc_ask_fd(const char *method, json_t *parameters, json_t **ret, int *ret_fd);
+
 /*
- * The same, but *@ret is the answer's parameters, and an error is told to the user, too.
+ * As rpc_ask(), but *@ret is the answer's parameters, and an error is told to the user, too.
  */
 int rpc_call(const char *method, json_t *parameters, json_t **ret);
 

@@ -3,7 +3,6 @@
  * Two streams come in: the job's changes from tfqd, and what terraform prints from its runner,
  * on a socket of which tfqd only hands on the other end. The command is over when both are.
  */
-#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,214 +15,103 @@
 
 #include "client/exits.h"
 #include "client/print.h"
-#include "client/rpc.h"
 #include "client/run_parts.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
 #include "common/tfargs.h"
 
-/* --- what tfqd tells
- * --------------------------------------------------------------------------------- */
+#define REATTACH_USEC USEC_PER_SEC /* for tfqd to say that the job is over, or to go away */
 
-static bool is_status(const struct run *run, const char *status)
+static uint64_t now_usec(void)
 {
-	const char *now = json_string_value(json_object_get(run->job, "status"));
-
-	return now && strcmp(now, status) == 0;
+	return clock_usec(CLOCK_MONOTONIC);
 }
 
-static void take_job(struct run *run, const json_t *message)
+/* --- what terraform prints ---------------------------------------------------------------------
+ */
+
+static void end_attach(struct run *run)
 {
-	json_t *job = json_object_get(json_object_get(message, "parameters"), "job");
-
-	json_decref(run->job);
-	run->job = json_incref(job);
-	run->is_over = !json_is_true(json_object_get(message, "continues"));
-	run->is_running =
-		!run->is_over && (run->has_output || is_status(run, "running") ||
-				  is_status(run, "approving") || is_status(run, "stopping"));
-	if (run->is_running || run->is_over)
-		waiting_clear(&run->waiting);
-	else
-		waiting_update(&run->waiting, job);
-}
-
-/* Return: 0, or the exit code of an error. */
-static int read_link(struct run *run, short revents)
-{
-	json_t *message = NULL;
-	int r = 0, code;
-
-	if (revents & POLLOUT)
-		r = varlink_flush(run->link);
-	if (r >= 0 && revents & (POLLIN | POLLHUP | POLLERR))
-		r = varlink_read(run->link);
-	while (r >= 0 && !run->is_over && varlink_next(run->link, &message) > 0) {
-		code = rpc_check(message);
-		if (code == 0)
-			take_job(run, message);
-		json_decref(message);
-		if (code != 0)
-			return code;
-	}
-	if (r < 0 || run->is_over)
-		run->link = varlink_free(run->link);
-	return 0;
-}
-
-/* --- what terraform prints
- * ------------------------------------------------------------------------------ */
-
-static void write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		const ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EAGAIN) { /* somebody made our stdout non-blocking */
-			(void)poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
-			continue;
-		}
-		if (n < 0 && errno != EINTR)
-			return; /* SIGPIPE has ended us where it should; else there is nobody to
-				   tell */
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-}
-
-static void take_exit(struct run *run, const struct frame *frame)
-{
-	uint32_t value = 0;
-
-	if (frame->len < sizeof(value))
-		return;
-	memcpy(&value, frame->body, sizeof(value));
-	value = le32toh(value);
-	(void)snprintf(run->last_words, sizeof(run->last_words), "%.*s",
-		       (int)(frame->len - sizeof(value)), frame->body + sizeof(value));
-	if (frame->stream == FRAME_EXIT_SIGNAL)
-		run->exit_from_runner = EXIT_SIGNAL + (int)(value & 127);
-	else
-		run->exit_from_runner = (int)(value & 255);
-}
-
-static void take_frame(struct run *run, const struct frame *frame)
-{
-	char note[1024];
-
-	switch (frame->type) {
-	case FRAME_OUTPUT:
-		waiting_clear(&run->waiting);
-		run->has_output = true;
-		run->is_running = !run->is_over;
-		write_all(frame->stream == FRAME_STDERR ? STDERR_FILENO : STDOUT_FILENO,
-			  frame->body, frame->len);
-		break;
-	case FRAME_NOTE:
-		(void)snprintf(note, sizeof(note), "%.*s", (int)frame->len, frame->body);
-		print_error("%s", note);
-		break;
-	case FRAME_EXIT: take_exit(run, frame); break;
-	default: break; /* a newer runner's */
-	}
+	(void)close(TAKE_FD(run->attach));
+	if (!run->stream.has_ended)
+		run->reattach_usec = now_usec() + REATTACH_USEC;
 }
 
 static void read_attach(struct run *run)
 {
-	const ssize_t n =
-		recv(run->attach, run->in + run->in_len, sizeof(run->in) - run->in_len, 0);
-	struct frame frame;
-	size_t at = 0;
-	int used;
+	struct stream *stream = &run->stream;
+	size_t space;
+	char *to = stream_space(stream, &space);
+	const ssize_t n = recv(run->attach, to, space, 0);
 
+	if (n < 0 && errno == EINTR)
+		return;
 	if (n <= 0) {
-		if (n < 0 && errno == EINTR)
-			return;
-		(void)close(TAKE_FD(run->attach));
+		end_attach(run);
 		return;
 	}
-	run->in_len += (size_t)n;
-	while ((used = frame_decode(&frame, run->in + at, run->in_len - at)) > 0) {
-		take_frame(run, &frame);
-		at += (size_t)used;
+	if (stream_take(stream, (size_t)n) < 0) {
+		print_error("what came from the runner of #%llu makes no sense; 'tfq logs %llu' "
+			    "may show more",
+			    (unsigned long long)run->id, (unsigned long long)run->id);
+		stream->has_ended = true; /* as far as we can tell */
+		stream->exit_code = EXIT_OURS;
+		end_attach(run);
 	}
-	run->in_len -= at;
-	memmove(run->in, run->in + at, run->in_len);
-	if (used < 0)
-		(void)close(TAKE_FD(run->attach));
+	run->is_running = !run->is_over && (run->is_running || stream->has_output);
+	run->wants_screen = run->wants_screen || stream->has_screen;
+	if (stream->error < 0)
+		run_lose_terminal(run, stream->error);
 }
 
-/* --- the end
- * ---------------------------------------------------------------------------------------------- */
+/* --- the turns ---------------------------------------------------------------------------------
+ */
 
-static void say_how_it_ended(const struct run *run)
+static bool is_waiting(const struct run *run)
 {
-	char status[32], message[1024];
-	bool is_cancelled;
-
-	(void)print_text(message, sizeof(message), run->job, "message");
-	(void)print_text(status, sizeof(status), run->job, "status");
-	is_cancelled = strcmp(status, "cancelled") == 0;
-	if (!*message || strcmp(status, "done") == 0 || (is_cancelled && run->was_interrupted))
-		return;
-	print_error("#%llu %s%s %s", (unsigned long long)print_number(run->job, "id"), status,
-		    is_cancelled ? "" : ":", message);
-}
-
-static int exit_code(const struct run *run)
-{
-	const json_t *code = json_object_get(run->job, "exit_code");
-
-	if (run->has_detached)
-		return 0;
-	if (run->has_timed_out && is_status(run, "cancelled") &&
-	    print_number(run->job, "started") == 0) {
-		print_error(
-			"gave up after the wait that --wait-timeout allows; the job has left the queue");
-		return EXIT_TIMED_OUT;
-	}
-	if (!run->is_over) { /* tfqd went away before it could say so */
-		if (run->last_words[0])
-			print_error("%s", run->last_words);
-		if (run->exit_from_runner >= 0)
-			return run->exit_from_runner;
-		print_error("tfqd went away; what became of the job, its log says");
-		return EXIT_NO_DAEMON;
-	}
-	say_how_it_ended(run);
-	if (json_is_true(json_object_get(run->job, "busy")))
-		return EXIT_BUSY;
-	if (json_is_integer(code))
-		return (int)json_integer_value(code);
-	if (json_object_get(run->job, "exit_signal"))
-		return EXIT_SIGNAL + (int)print_number(run->job, "exit_signal");
-	return run->was_interrupted ? EXIT_SIGNAL + SIGINT : EXIT_OURS;
-}
-
-static int time_left_ms(const struct run *run)
-{
-	const uint64_t now = clock_usec(CLOCK_MONOTONIC);
-
-	if (run->deadline_usec == 0 || run->is_running || run->is_over || run->has_timed_out)
-		return -1;
-	return run->deadline_usec <= now ? 0
-					 : (int)((run->deadline_usec - now) / USEC_PER_MSEC) + 1;
+	return run->deadline_usec > 0 && !run->is_over && !run->has_timed_out &&
+	       (!run->is_running || run->kind == RUN_WAIT);
 }
 
 static void give_up_waiting(struct run *run)
 {
-	if (run->deadline_usec == 0 || run->is_running || run->is_over || run->has_timed_out ||
-	    clock_usec(CLOCK_MONOTONIC) < run->deadline_usec)
-		return;
 	waiting_clear(&run->waiting);
 	run->has_timed_out = true;
-	if (run->job)
+	if (run->kind == RUN_SUBMIT && run->id && !run->said_away) {
 		run_ask_for_end(run);
-	else
-		run->exit_at_once = EXIT_TIMED_OUT;
+		return;
+	}
+	if (run->kind == RUN_SUBMIT && run->id) {
+		print_error(
+			"gave up after the wait that --wait-timeout allows; but tfqd is not "
+			"there to be told: #%llu stays queued, and 'tfq cancel %llu' removes it",
+			(unsigned long long)run->id, (unsigned long long)run->id);
+	}
+	run->exit_at_once = EXIT_TIMED_OUT;
+}
+
+static void sooner(uint64_t *due, uint64_t usec)
+{
+	if (usec > 0 && (*due == 0 || usec < *due))
+		*due = usec;
+}
+
+/* For poll(2): until something is due. */
+static int time_left_ms(struct run *run)
+{
+	const uint64_t now = now_usec();
+	uint64_t due = run_keep_screen(run, now);
+
+	if (is_waiting(run))
+		sooner(&due, run->deadline_usec);
+	sooner(&due, run->link.next_usec);
+	sooner(&due, run->reattach_usec);
+	if (run->link.away_usec > 0) /* it may never answer */
+		sooner(&due, now + 10 * USEC_PER_SEC);
+	if (due == 0)
+		return -1;
+	return due <= now ? 0 : (int)((due - now) / USEC_PER_MSEC) + 1;
 }
 
 /* What a child does not read stays in the terminal; we must not get stuck with it. */
@@ -235,72 +123,81 @@ static bool has_room(int fd)
 /* Wait until something happens, and take it in. Return: 0, or the exit code of an error. */
 static int turn(struct run *run)
 {
-	const bool reads_stdin =
-		run_wants_stdin(run) && (run->menu == MENU_ASKED || has_room(run->attach));
+	const int timeout = time_left_ms(run);
+	const bool wants_stdin = run_wants_stdin(run);
+	const bool reads_stdin = wants_stdin && (run->menu == MENU_ASKED || has_room(run->attach));
+	struct varlink *varlink = run->link.varlink;
 	struct pollfd pfds[] = {
-		{ .fd = run->link ? varlink_fd(run->link) : -1, .events = POLLIN },
-		{ .fd = run->attach, .events = POLLIN },
+		{ .fd = varlink ? varlink_fd(varlink) : -1, .events = POLLIN },
+		/* whose output it is tells how it may be shown */
+		{ .fd = run->id && run->job ? run->attach : -1, .events = POLLIN },
 		{ .fd = run->signals, .events = POLLIN },
 		{ .fd = reads_stdin ? STDIN_FILENO : -1, .events = POLLIN },
 	};
 	int code = 0;
 
-	if (run->link && varlink_events(run->link) & EPOLLOUT)
+	if (varlink && varlink_events(varlink) & EPOLLOUT)
 		pfds[0].events |= POLLOUT;
-	if (run_wants_stdin(run) && !reads_stdin)
+	if (wants_stdin && !reads_stdin)
 		pfds[1].events |= POLLOUT;
-	if (poll(pfds, sizeof(pfds) / sizeof(pfds[0]), time_left_ms(run)) < 0)
+	if (poll(pfds, sizeof(pfds) / sizeof(pfds[0]), timeout) < 0)
 		return errno == EINTR ? 0 : EXIT_OURS;
 	if (pfds[2].revents)
 		run_read_signal(run);
 	if (pfds[1].revents & (POLLIN | POLLHUP | POLLERR))
 		read_attach(run);
 	if (pfds[3].revents)
-		run_read_stdin(run);
+		run_read_stdin(run, pfds[3].revents);
 	if (pfds[0].revents)
-		code = read_link(run, pfds[0].revents);
-	give_up_waiting(run);
+		code = run_read_link(run, pfds[0].revents);
+	if (code == 0)
+		code = run_keep_link(run, now_usec());
+	if (is_waiting(run) && now_usec() >= run->deadline_usec)
+		give_up_waiting(run);
 	return code;
 }
 
-/* Return: the exit code. */
-static int watch(struct run *run)
+static bool is_done(const struct run *run)
 {
-	while ((run->link || run->attach >= 0) && !run->has_detached) {
-		const int code = turn(run);
+	if (run->has_detached || run->exit_at_once != 0)
+		return true;
+	if (run->attach >= 0)
+		return false;
+	return run->is_over || (run->stream.has_ended && !run->link.varlink);
+}
 
-		if (code != 0 || run->exit_at_once != 0)
-			return code != 0 ? code : run->exit_at_once;
-	}
+int run_watch(struct run *run)
+{
+	int code = 0;
+
+	while (code == 0 && !is_done(run))
+		code = turn(run);
+	screen_leave(&run->screen);
 	waiting_clear(&run->waiting);
-	return exit_code(run);
+	if (code != 0 || run->exit_at_once != 0)
+		return code != 0 ? code : run->exit_at_once;
+	return run->has_detached ? 0 : run_end(run);
 }
 
-static int wait_for_number(struct run *run)
-{
-	json_t *message = NULL;
-	int r = rpc_wait(run->link, &message, -1);
+/* --- begin and end -----------------------------------------------------------------------------
+ */
 
-	if (r <= 0) {
-		print_error("tfqd went away before it accepted the job");
-		return EXIT_NO_DAEMON;
-	}
-	r = rpc_check(message);
-	if (r == 0) {
-		(void)printf("%llu\n",
-			     (unsigned long long)
-				     print_number(json_object_get(json_object_get(message,
-										  "parameters"),
-								  "job"),
-						  "id"));
-	}
-	json_decref(message);
-	return r;
+void run_init(struct run *ret, enum run_kind kind)
+{
+	static const struct run_options none = { 0 };
+
+	memset(ret, 0, sizeof(*ret));
+	ret->kind = kind;
+	ret->options = &none;
+	ret->attach = ret->signals = -1;
+	ret->stream.waiting = &ret->waiting;
+	stream_open(&ret->stream, false);
 }
 
-static void run_clear(struct run *run)
+void run_clear(struct run *run)
 {
-	varlink_free(run->link);
+	screen_leave(&run->screen);
+	link_clear(&run->link);
 	json_decref(run->job);
 	if (run->attach >= 0)
 		(void)close(run->attach);
@@ -317,19 +214,13 @@ static int say_and_free(char *error, int code)
 
 int run_queued(char *const *argv, const struct run_options *options)
 {
-	CLEANUP(run_clear)
-	struct run run = {
-		.options = options,
-		.attach = -1,
-		.signals = -1,
-		.exit_from_runner = -1,
-		.waiting.is_quiet = options->quiet,
-	};
+	CLEANUP(run_clear) struct run run;
 	CLEANUP(subject_clear) struct subject subject = { 0 };
 	struct tfargs args;
 	char *error = NULL;
 	int r;
 
+	run_init(&run, RUN_SUBMIT);
 	if (tfargs_parse(&args, argv, environ, &error) < 0)
 		return say_and_free(error, EXIT_USAGE);
 	r = subject_find(&subject, &args, &error);
@@ -341,15 +232,51 @@ int run_queued(char *const *argv, const struct run_options *options)
 	if (r < 0)
 		return say_and_free(error, EXIT_BAD_STATE);
 
-	r = rpc_connect(&run.link);
+	run.options = options;
+	run.waiting.is_quiet = options->quiet;
+	run.argv = argv;
+	run.subject = &subject;
+	run.has_input = !options->detach && isatty(STDIN_FILENO);
+	run.wants_screen = !options->detach && screen_is_there();
+	r = link_open(&run.link);
 	if (r != 0)
 		return r;
 	if (!options->detach)
 		run.signals = run_open_signals();
-	if (options->wait_timeout_usec > 0)
-		run.deadline_usec = clock_usec(CLOCK_MONOTONIC) + options->wait_timeout_usec;
-	r = run_submit(&run, argv, &subject);
+	if (options->wait_timeout_usec > 0 && !options->detach)
+		run.deadline_usec = now_usec() + options->wait_timeout_usec;
+	r = run_ask(&run);
+	return r != 0 ? r : run_watch(&run);
+}
+
+int run_attached(uint64_t id, bool has_input, const struct keys *keys)
+{
+	CLEANUP(run_clear) struct run run;
+	int r;
+
+	run_init(&run, RUN_ATTACH);
+	run.id = id;
+	run.has_input = has_input;
+	run.keys = *keys;
+	r = link_open(&run.link);
 	if (r != 0)
 		return r;
-	return options->detach ? wait_for_number(&run) : watch(&run);
+	run.signals = run_open_signals();
+	r = run_ask(&run);
+	return r != 0 ? r : run_watch(&run);
+}
+
+int run_wait(uint64_t id, uint64_t deadline_usec)
+{
+	CLEANUP(run_clear) struct run run;
+	int r;
+
+	run_init(&run, RUN_WAIT);
+	run.id = id;
+	run.waiting.is_quiet = true;
+	run.deadline_usec = deadline_usec;
+	r = link_open(&run.link);
+	if (r == 0)
+		r = run_ask(&run);
+	return r != 0 ? r : run_watch(&run);
 }

@@ -98,28 +98,50 @@ static json_t *submit_json(char *const *argv, const struct subject *subject,
 	return parameters;
 }
 
-/* terraform gets our own stdin, to read from when it likes; but not a terminal, which stays ours.
- */
-static bool gives_stdin(const struct run_options *options)
+bool run_gives_stdin(const struct run *run)
 {
-	return !options->detach && !isatty(STDIN_FILENO);
+	return run->kind == RUN_SUBMIT && !run->options->detach && !isatty(STDIN_FILENO);
 }
 
-int run_submit(struct run *run, char *const *argv, const struct subject *subject)
+static void add_screen(json_t *parameters)
 {
-	const bool has_stdin = gives_stdin(run->options);
-	json_t *parameters, *call;
+	uint16_t rows = 0, columns = 0;
+
+	if (!screen_is_there())
+		return;
+	(void)json_object_set_new(parameters, "tty", json_true());
+	if (!screen_size(&rows, &columns))
+		return;
+	(void)json_object_set_new(parameters, "rows", json_integer(rows));
+	(void)json_object_set_new(parameters, "columns", json_integer(columns));
+}
+
+static json_t *call_json(const struct run *run, bool has_stdin)
+{
+	json_t *parameters = submit_json(run->argv, run->subject, run->options, has_stdin), *call;
+
+	if (!parameters)
+		return NULL;
+	add_screen(parameters);
+	call = varlink_call(WIRE_SUBMIT, parameters);
+	if (call && !run->options->detach)
+		(void)json_object_set_new(call, "more", json_true());
+	return call;
+}
+
+int run_submit(struct run *run)
+{
+	const bool has_stdin = run_gives_stdin(run);
+	json_t *call = call_json(run, has_stdin);
 	int pair[2] = { -1, -1 }, fds[2];
 	size_t count = 0;
 	int r;
 
-	parameters = submit_json(argv, subject, run->options, has_stdin);
-	if (!parameters)
+	if (!call)
 		return EXIT_USAGE;
-	call = varlink_call(WIRE_SUBMIT, parameters);
-	if (call && !run->options->detach)
-		(void)json_object_set_new(call, "more", json_true());
-
+	if (run->attach >= 0) /* a tfqd that was about to stop has refused it */
+		(void)close(TAKE_FD(run->attach));
+	run->reattach_usec = 0;
 	if (!run->options->detach) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
 			json_decref(call);
@@ -131,7 +153,7 @@ int run_submit(struct run *run, char *const *argv, const struct subject *subject
 	}
 	if (has_stdin)
 		fds[count++] = STDIN_FILENO;
-	r = varlink_send(run->link, call, fds, count);
+	r = varlink_send(run->link.varlink, call, fds, count);
 	json_decref(call);
 	if (pair[1] >= 0)
 		(void)close(pair[1]);

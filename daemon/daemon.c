@@ -198,7 +198,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 			  void *userdata)
 {
 	struct daemon *daemon = userdata;
-	const struct queue *queue = scheduler_queue(daemon->scheduler);
+	uint64_t running;
 
 	(void)source;
 	(void)info;
@@ -208,11 +208,12 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 		return sd_event_exit(daemon->event, 0);
 	}
 	(void)sd_notify(0, "STOPPING=1");
-	if (queue_active_count(queue) > 0) {
+	running = scheduler_running_count(daemon->scheduler);
+	if (running > 0) {
 		log_info("Stopping; %" PRIu64
 			 " running jobs go on without tfqd, for as long as the leases of their "
 			 "locks last: start tfqd again before that",
-			 queue_active_count(queue));
+			 running);
 	}
 	scheduler_stop(daemon->scheduler);
 	return 0;

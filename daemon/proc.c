@@ -30,6 +30,13 @@ static const char *field(const char *line, int number)
 	return at ? at + 1 : NULL;
 }
 
+static bool has_ended(const char *line)
+{
+	const char *state = field(line, FIELD_STATE);
+
+	return !state || *state == 'Z' || *state == 'X';
+}
+
 static bool read_stat(char *buf, int size, uint64_t pid)
 {
 	char path[64];
@@ -47,15 +54,12 @@ static bool read_stat(char *buf, int size, uint64_t pid)
 uint64_t proc_start(pid_t pid)
 {
 	char line[1024];
-	const char *state, *start;
+	const char *start;
 
-	if (pid <= 0 || !read_stat(line, sizeof(line), (uint64_t)pid))
+	if (pid <= 0 || !read_stat(line, sizeof(line), (uint64_t)pid) || has_ended(line))
 		return 0;
-	state = field(line, FIELD_STATE);
 	start = field(line, FIELD_START);
-	if (!state || !start || *state == 'Z' || *state == 'X')
-		return 0;
-	return strtoull(start, NULL, 10);
+	return start ? strtoull(start, NULL, 10) : 0;
 }
 
 pid_t proc_survivor(pid_t session)
@@ -70,7 +74,7 @@ pid_t proc_survivor(pid_t session)
 		uint64_t pid;
 
 		if (parse_u64(entry->d_name, INT32_MAX, &pid) < 0 ||
-		    !read_stat(line, sizeof(line), pid))
+		    !read_stat(line, sizeof(line), pid) || has_ended(line))
 			continue;
 		of = field(line, FIELD_SESSION);
 		if (of && strtol(of, NULL, 10) == session)

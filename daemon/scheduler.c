@@ -89,6 +89,16 @@ const struct job_list *scheduler_jobs(const struct scheduler *scheduler)
 	return &scheduler->all;
 }
 
+uint64_t scheduler_running_count(const struct scheduler *scheduler)
+{
+	const struct line *line;
+	uint64_t count = 0;
+
+	for (line = queue_first_line(scheduler->queue); line; line = TAILQ_NEXT(line, link))
+		count += line->active && job_status_is_running(line->active->status);
+	return count;
+}
+
 static int compare_times(const void *a, const void *b)
 {
 	const uint64_t *left = a, *right = b;
@@ -180,7 +190,7 @@ static void end_job(struct scheduler *scheduler, struct job *job, const struct l
 	runner_link_end(job);
 	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);
-	if (lane->kept_job != job->id)
+	if (lane->kept_job != job->id && !scheduler->is_restoring)
 		vault_drop(scheduler->setup.vault, job->id);
 	scheduler->over_count++;
 	log_end(job);

@@ -118,6 +118,8 @@ bool scheduler_is_stopping(const struct scheduler *scheduler);
 
 const struct scheduler_setup *scheduler_setup_of(const struct scheduler *scheduler);
 const struct queue *scheduler_queue(const struct scheduler *scheduler);
+/* Jobs whose terraform runs. */
+uint64_t scheduler_running_count(const struct scheduler *scheduler);
 /* All jobs it knows, in order of acceptance. */
 const struct job_list *scheduler_jobs(const struct scheduler *scheduler);
 

@@ -18,6 +18,7 @@ struct scheduler {
 	uint64_t over_count;
 	struct job_list unkept; /* jobs that are not on disk yet, in order */
 	bool is_stopping, is_stopped;
+	bool is_restoring; /* which locks may be left is not known yet */
 	sd_event_source *expiry;     /* a look for jobs that may be forgotten */
 	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */

@@ -113,15 +113,6 @@ void scheduler_settle(struct scheduler *scheduler, struct job *job)
 		scheduler_refuse(scheduler, job, "its runner died before terraform was started");
 }
 
-void scheduler_decide(struct scheduler *scheduler, struct job *job)
-{
-	if (!job->is_undecided)
-		return;
-	job->is_undecided = false;
-	job->line->undecided--;
-	scheduler_pump_soon(scheduler);
-}
-
 bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line *line,
 			   const char *id)
 {
@@ -175,6 +166,17 @@ static void give_up(struct scheduler *scheduler, struct job *job, bool is_same_b
 					       "was not run; queue it again");
 	}
 	scheduler_step(scheduler, job, JOB_EV_REFUSED);
+}
+
+void scheduler_decide(struct scheduler *scheduler, struct job *job)
+{
+	if (!job->is_undecided)
+		return;
+	job->is_undecided = false;
+	job->line->undecided--;
+	scheduler_pump_soon(scheduler);
+	if (!job->argv && job->status == JOB_QUEUED && job->runner_pid == 0)
+		give_up(scheduler, job, true);
 }
 
 static int place(struct scheduler *scheduler, struct job *job, bool is_active)
@@ -438,6 +440,7 @@ int scheduler_restore(struct scheduler *scheduler)
 	struct pass pass = { .scheduler = scheduler, .stage = STAGE_OVER };
 	int r;
 
+	scheduler->is_restoring = true;
 	r = find_next_id(scheduler);
 	if (r >= 0)
 		r = store_read_lines(store, on_line, scheduler);
@@ -445,6 +448,7 @@ int scheduler_restore(struct scheduler *scheduler)
 		r = store_read_jobs(store, SCHEDULER_HISTORY_MAX, on_job, &pass);
 	if (r >= 0)
 		r = store_read_locks(store, on_lock, scheduler);
+	scheduler->is_restoring = false;
 	if (r < 0)
 		return r;
 	vault_sweep(scheduler->setup.vault, scheduler_needs_secrets, scheduler);

@@ -21,6 +21,7 @@ import array
 import collections
 import concurrent.futures
 import copy
+import hashlib
 import json
 import os
 import re
@@ -485,6 +486,7 @@ class World:
         finally:
             self.server.stop()
             shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(self.vault(), ignore_errors=True)
         if trouble and kind is None:
             raise AssertionError("; ".join(trouble))
 
@@ -537,6 +539,21 @@ class World:
         for program in self.logs:
             program.end()
         return trouble
+
+    def kill_daemon(self):
+        """As a crash does: it can tidy nothing up."""
+        daemon, self.daemon = self.daemon, None
+        daemon.send(signal.SIGKILL)
+        daemon.process.wait()
+
+    def restart_daemon(self):
+        self.kill_daemon()
+        self.start_daemon()
+
+    def vault(self):
+        """Where tfqd keeps environments, the folders of this world being on no tmpfs."""
+        name = hashlib.sha256(os.path.join(self.path, "state").encode()).hexdigest()[:16]
+        return f"/dev/shm/tfqd-{os.geteuid()}/{name}"
 
     def end_jobs(self):
         """What still runs at the end of its case would keep tfqd from stopping."""

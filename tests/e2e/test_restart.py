@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""tfqd goes away and comes back: what waits and what runs is there again, and locks are known to be ours."""
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from harness import (KEY, World, case, check, contains, is_alive, lacks, main, ran, same, wait_for)  # noqa: E402
+
+LEASES = "[lock]\nlease = 20s\nrenew = 1s\nstop_grace = 2s\n[aws]\nrequest_timeout = 2s\n"
+
+
+def submit(work, name, seconds=0, *options):
+    """Queue a job, and return its number once tfqd has accepted it."""
+    return int(ran(work.tfq("-d", *options, *work.apply_argv(name, seconds))).out)
+
+
+def wait_over(world, number, status="done"):
+    wait_for(lambda: world.job(number)["status"] == status, f"job {number} to be {status}")
+    return world.job(number)
+
+
+@case("a terraform that runs when tfqd is killed goes on, is known again, and its lock is let go after it")
+def running():
+    with World(LEASES) as world:
+        work = world.directory()
+        number = submit(work, "a", 3)
+        work.wait_started("a")
+        before = world.lock()["ID"]
+        world.restart_daemon()
+        same(world.job(number)["status"], "running")
+        wait_for(lambda: "its runner is back" in world.log(), "the runner's hello")
+        same(world.lock()["ID"], before, "the lock's ID")
+        job = wait_over(world, number)
+        same(job["exit_code"], 0)
+        world.wait_unlocked()
+        work.check_no_overlap()
+        same(work.order(), ["a"])
+        contains(world.log(), "left by the tfqd before this one, is regained")
+
+
+@case("jobs that wait when tfqd is killed run afterwards, in their order, each once")
+def waiting():
+    with World(LEASES) as world:
+        work = world.directory()
+        numbers = [submit(work, name, 1 if name == "a" else 0) for name in "abcd"]
+        work.wait_started("a")
+        world.restart_daemon()
+        for number in numbers:
+            wait_over(world, number)
+        same(work.order(), list("abcd"))
+        work.check_no_overlap()
+        world.wait_unlocked()
+
+
+@case("what ended while there was no tfqd is told as it ended, and the next one runs")
+def ended_meanwhile():
+    with World(LEASES) as world:
+        work = world.directory()
+        first = submit(work, "a", 1)
+        second = submit(work, "b")
+        work.wait_started("a")
+        runner = world.job(first)["pid"]
+        world.kill_daemon()
+        wait_for(lambda: not is_alive(runner), "terraform's end")
+        world.start_daemon()
+        job = wait_over(world, first)
+        same(job["exit_code"], 0)
+        wait_over(world, second)
+        same(work.order(), ["a", "b"])
+        world.wait_unlocked()
+
+
+@case("a lock that is left by a killed tfqd, and that nobody waits for, is removed by the next one")
+def swept():
+    with World(LEASES) as world:
+        work = world.directory()
+        number = submit(work, "a", 1)
+        work.wait_started("a")
+        pid = world.job(number)["pid"]
+        world.kill_daemon()
+        wait_for(lambda: not is_alive(pid), "terraform's end")
+        check(world.lock(), "the lock is gone by itself")
+        world.start_daemon()
+        world.wait_unlocked()
+        wait_over(world, number)
+        same(os.listdir(world.vault()), [], "what is left of environments")
+
+
+@case("a job whose runner died while there was no tfqd is lost; its line waits for the operator, its lock stays")
+def lost():
+    with World(LEASES) as world:
+        work = world.directory()
+        first = submit(work, "a", 60)
+        second = submit(work, "b")
+        work.wait_started("a")
+        pid = world.job(first)["pid"]
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            runner = int(file.read().rsplit(")", 1)[1].split()[1])
+        world.kill_daemon()
+        os.kill(runner, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not is_alive(runner) and not is_alive(pid), "their end")
+        world.end_leftovers()
+        world.start_daemon()
+        job = wait_over(world, first, "lost")
+        contains(job["message"], "tfq resume")
+        wait_for(lambda: (world.lock() or {}).get("Tfqd", {}).get("lease") == 0, "the lock to be nobody's to take")
+        same(world.job(second)["status"], "queued")
+        world.restart_daemon()
+        same(world.job(second)["status"], "queued")
+        contains(world.job(second)["message"], f"job {first} was lost")
+        ran(work.tfq("resume", world.job(first)["state"]))
+        wait_over(world, second)
+        world.wait_unlocked()
+
+
+@case("SIGTERM: tfqd leaves at once; the next one goes on with all there was")
+def terminated():
+    with World(LEASES) as world:
+        work = world.directory()
+        first, second = submit(work, "a", 3), submit(work, "b")
+        work.wait_started("a")
+        daemon, world.daemon = world.daemon, None
+        daemon.send(signal.SIGTERM)
+        same(daemon.wait(5).code, 0)
+        check(world.lock(), "the lock of a running job was let go")
+        world.start_daemon()
+        wait_over(world, first)
+        wait_over(world, second)
+        same(work.order(), ["a", "b"])
+        world.wait_unlocked()
+
+
+@case("a job that was cancelled before tfqd was killed does not come back")
+def cancelled():
+    with World(LEASES) as world:
+        work = world.directory()
+        first, second = submit(work, "a", 1), submit(work, "b")
+        work.wait_started("a")
+        ran(work.tfq("cancel", str(second)))
+        world.restart_daemon()
+        wait_over(world, first)
+        same(world.job(second)["status"], "cancelled")
+        same(work.order(), ["a"])
+
+
+@case("without what it needs to run, which the machine's memory had, a job is reported and not run")
+def forgotten():
+    with World(LEASES) as world:
+        work = world.directory()
+        submit(work, "a", 1)
+        second = submit(work, "b")
+        work.wait_started("a")
+        world.kill_daemon()
+        os.unlink(os.path.join(world.vault(), str(second)))
+        world.start_daemon()
+        job = wait_over(world, second, "failed")
+        contains(job["message"], "environment", "queue it again")
+        lacks(str(work.order()), "b")
+
+
+@case("numbers go on where they were, and what is over is still known")
+def history():
+    with World(LEASES) as world:
+        work = world.directory()
+        first = submit(work, "a")
+        wait_over(world, first)
+        world.restart_daemon()
+        job = world.job(first)
+        same((job["status"], job["exit_code"], job["command"].split()[0]), ("done", 0, "apply"))
+        same(submit(work, "b"), first + 1)
+
+
+if __name__ == "__main__":
+    main()
