@@ -253,7 +253,7 @@ def wanted_code(job):
 
 
 def is_unheard(asked):
-    """tfqd was not there, or died before it could say that the job is queued."""
+    """tfqd was not there, or died before it could say that the job is queued; then tfq must say just that."""
     return asked.code == EX_UNAVAILABLE
 
 
@@ -267,7 +267,7 @@ def check_client(record, asked):
     elif asked.kind == "detached":
         if not is_unheard(asked) and (asked.code != 0 or asked.number != number):
             yield f"{who} has printed {asked.number}, not {number}: {asked.err[-300:]!r}"
-    elif not (is_unheard(asked) and "before it accepted" in asked.err):
+    elif not (is_unheard(asked) and "whether it accepted" in asked.err):
         job = record.job[number]
         if asked.code != wanted_code(job):
             yield f"{who}: {name_of(job)} has ended with {wanted_code(job)}: {asked.err[-300:]!r}"

@@ -317,6 +317,8 @@ def allowed():
     def change(made):
         made["asked"].append(judge.Asked("e", "s", "apply", "normal", 3, "pipe", code=69, err="no daemon"))
         made["asked"][2].code, made["asked"][2].number = 69, None
+        made["asked"][1].code, made["asked"][1].out = 69, b""
+        made["asked"][1].err = "tfq: tfqd went away before it said whether it accepted the job"
         made["jobs"][0].update(status="failed", exit_code=1)
         made["asked"][0].code = made["watchers"][1].code = 1
         made["states"]["s"].serial = 1
