@@ -163,14 +163,14 @@ def wrong_order(made):
     words[4], words[5] = ("end", "a", 400), ("begin", "a", 500)
 
 
-@violation("s: the serial is 1 after 2 applies (1 more may have been)")
+@violation("s: the serial is 1 after 2 applies, and 1 that did not end well")
 def lost_update(made):
     made["states"]["s"].serial = 1
 
 
-@violation("s: the serial is 4 after 2 applies (1 more may have been)")
+@violation("s: the serial is 5 after 2 applies, and 1 that did not end well")
 def hidden_apply(made):
-    made["states"]["s"].serial = 4
+    made["states"]["s"].serial = 5
 
 
 @violation("s: the lineage has changed: ['l', 'm']")
