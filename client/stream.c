@@ -134,6 +134,8 @@ int stream_take(struct stream *stream, size_t len)
 
 	stream->in_len += len;
 	while ((used = frame_decode(&frame, stream->in + at, stream->in_len - at)) > 0) {
+		if (frame.type == FRAME_START) /* perhaps another runner's, from the beginning */
+			stream->offset = 0;
 		if (take_frame(stream, &frame))
 			stream->offset += (uint64_t)used;
 		at += (size_t)used;

@@ -91,7 +91,7 @@ static const struct config_row rows[] = {
 	ROW("queue", "handover_limit", CONFIG_HANDOVER, handover_jobs, "15min", USED,
 	    LIMITS(0, COUNT_MAX)),
 	ROW("queue", "require_lock", CONFIG_BOOL, require_lock, "yes", USED, LIMITS(0, 0)),
-	ROW("queue", "approval_timeout", CONFIG_USEC, approval_timeout_usec, "1h", UNUSED,
+	ROW("queue", "approval_timeout", CONFIG_USEC, approval_timeout_usec, "1h", USED,
 	    LIMITS(0, LONG_AGO)),
 
 	ROW("lock", "lease", CONFIG_USEC, lease_usec, "15min", USED,
@@ -129,8 +129,8 @@ static const struct config_row rows[] = {
 	ROW("access", "operators", CONFIG_GROUP, operators, "", USED, LIMITS(0, 0)),
 	ROW("access", "viewers", CONFIG_GROUP, viewers, "", USED, LIMITS(0, 0)),
 
-	ROW("history", "keep", CONFIG_USEC, keep_usec, "2160h", UNUSED, LIMITS(0, LONG_AGO)),
-	ROW("history", "keep_bytes", CONFIG_BYTES, keep_bytes, "1G", UNUSED, LIMITS(0, UINT64_MAX)),
+	ROW("history", "keep", CONFIG_USEC, keep_usec, "2160h", USED, LIMITS(0, LONG_AGO)),
+	ROW("history", "keep_bytes", CONFIG_BYTES, keep_bytes, "1G", USED, LIMITS(0, UINT64_MAX)),
 
 	ROW("journal", "output", CONFIG_BOOL, output, "no", UNUSED, LIMITS(0, 0)),
 

@@ -51,7 +51,11 @@ static int read_owner(int fd, struct job_owner *owner)
 
 static void set_events(struct peer *peer)
 {
-	(void)sd_event_source_set_io_events(peer->io, varlink_events(peer->varlink));
+	uint32_t events = varlink_events(peer->varlink);
+
+	if (peer->is_waiting)
+		events &= ~(uint32_t)EPOLLIN;
+	(void)sd_event_source_set_io_events(peer->io, events);
 }
 
 /* A runner that has hung up may have said before how its job ended: that must not get lost. */
@@ -107,7 +111,7 @@ static void refuse(struct peer *peer, int r)
 
 static void take_messages(struct peer *peer)
 {
-	while (!peer->is_closing) {
+	while (!peer->is_closing && !peer->is_waiting) {
 		json_t *message = NULL;
 		const int r = varlink_next(peer->varlink, &message);
 
@@ -120,6 +124,20 @@ static void take_messages(struct peer *peer)
 		peer->callbacks->on_message(peer, message);
 		json_decref(message);
 	}
+}
+
+void peer_pause(struct peer *peer)
+{
+	peer->is_waiting = true;
+	set_events(peer);
+}
+
+void peer_resume(struct peer *peer)
+{
+	peer->is_waiting = false;
+	take_messages(peer);
+	if (!peer->is_closing)
+		set_events(peer);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)

@@ -20,7 +20,7 @@ struct peer {
 	struct job_watch *watch; /* the job whose changes it hears of, or NULL */
 	struct job *runs;        /* the job whose runner it is, or NULL */
 	struct inquiry *inquiry; /* what it waits for the answer of; request.c's; or NULL */
-	bool is_waiting; /* for an answer that waits for the disk */
+	bool is_waiting; /* for an answer that waits for the disk: its next calls wait, too */
 	bool is_closing;
 	bool is_muted; /* it calls one way: nothing is to be answered */
 	void *userdata;
@@ -58,6 +58,10 @@ int peer_send(struct peer *peer, json_t *message, const int *fds, size_t fd_coun
 /* Send an error with a sentence for the user. */
 void peer_send_error(struct peer *peer, const char *error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Take no further message of it until peer_resume(), which may hand on some at once. */
+void peer_pause(struct peer *peer);
+void peer_resume(struct peer *peer);
 
 /* Close from the loop, once what was sent has gone. */
 void peer_close(struct peer *peer);

@@ -380,9 +380,8 @@ void request_handle(struct request_context *context, struct peer *peer, const js
 		peer_close(peer);
 		return;
 	}
-	if (peer->watch || peer->inquiry || peer->is_waiting) { /* its answers would get mixed up */
+	if (peer->watch || peer->inquiry) { /* its answers would get mixed up */
 		peer_unwatch(peer);
-		request_forget_waiting(context, peer);
 		peer_send_error(peer, WIRE_E_BAD_REQUEST,
 				"one call at a time: the one before is not over");
 		peer_close(peer);

@@ -32,8 +32,7 @@ static int take_viewer(const struct call *call, struct job *job)
 	}
 	r = submit_take_socket(fds);
 	if (r >= 0)
-		r = scheduler_attach(call->context->scheduler, job, r,
-				     (uint64_t)json_integer_value(offset),
+		r = scheduler_attach(job, r, (uint64_t)json_integer_value(offset),
 				     json_is_true(json_object_get(call->parameters, "input")));
 	if (r == -EMFILE) {
 		peer_send_error(call->peer, WIRE_E_FULL,

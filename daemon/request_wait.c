@@ -17,7 +17,6 @@ struct request_waiting {
 static void drop(struct request_context *context, struct request_waiting *waiting)
 {
 	TAILQ_REMOVE(&context->waiting, waiting, link);
-	waiting->peer->is_waiting = false;
 	json_decref(waiting->reply);
 	free(waiting);
 }
@@ -34,7 +33,7 @@ static struct request_waiting *add(const struct call *call)
 	waiting->peer = call->peer;
 	waiting->more = call->more;
 	waiting->number = store_noted(call->context->store);
-	call->peer->is_waiting = true;
+	peer_pause(call->peer);
 	TAILQ_INSERT_TAIL(&call->context->waiting, waiting, link);
 	return waiting;
 }
@@ -90,8 +89,11 @@ void request_kept(struct request_context *context, uint64_t upto)
 	struct request_waiting *waiting;
 
 	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= upto) {
+		struct peer *peer = waiting->peer;
+
 		answer(waiting);
 		drop(context, waiting);
+		peer_resume(peer);
 	}
 }
 
@@ -100,10 +102,13 @@ void request_unkept(struct request_context *context, uint64_t upto, const char *
 	struct request_waiting *waiting;
 
 	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= upto) {
+		struct peer *peer = waiting->peer;
+
 		if (waiting->job)
 			peer_send_error(waiting->peer, WIRE_E_INTERNAL, "%s", why);
 		else
 			answer(waiting); /* it is done, although not for after a crash */
 		drop(context, waiting);
+		peer_resume(peer);
 	}
 }

@@ -87,8 +87,7 @@ void scheduler_audit(const struct scheduler *scheduler, const char *kind, const 
 
 /* Show the output of @job, which is not over, on @fd, which is taken. Return: 0, -EMFILE, -ENOMEM.
  */
-int scheduler_attach(struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
-		     bool has_input);
+int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input);
 
 /* A job that is not in memory any more, made of its record, the caller's to free; or NULL. */
 struct job *scheduler_recall(const struct scheduler *scheduler, uint64_t id);

@@ -135,15 +135,15 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t 
 	return 0;
 }
 
-int scheduler_attach(struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
-		     bool has_input)
+/* Until terraform runs, its runner may die and another take its place: the viewer is kept. */
+int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input)
 {
 	const struct job_viewer viewer = { .fd = fd, .offset = offset, .has_input = has_input };
 
-	(void)scheduler;
-	if (!job->runner || !job_status_is_running(job->status))
+	if (job->runner)
+		(void)runner_link_attach(job, &viewer); /* one that cannot be told is gone */
+	if (!job->runner || !job_status_is_running(job->status) || job->go_after > 0)
 		return job_add_viewer(job, fd, offset, has_input);
-	(void)runner_link_attach(job, &viewer); /* a runner that cannot be told is gone */
 	varlink_close_foreign(fd);
 	return 0;
 }
@@ -168,6 +168,10 @@ void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, 
 	job->is_cancelled = true;
 	if (!job->message)
 		job_set_message(job, "by %s", by);
+	if (job->is_undecided) { /* scheduler_decide() comes back to it */
+		(void)scheduler_note(scheduler, job);
+		return;
+	}
 	scheduler_step(scheduler, job, force ? JOB_EV_FORCE : JOB_EV_CANCEL);
 	if (job->go_after > 0) /* it waits for the disk, and need not any more */
 		scheduler_let_go(scheduler, job);

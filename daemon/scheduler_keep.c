@@ -96,7 +96,10 @@ void scheduler_unkept(struct scheduler *scheduler, uint64_t upto, const char *wh
 	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= upto) {
 		TAILQ_REMOVE(&scheduler->unkept, job, in_unkept);
 		journal_job(LOG_WARNING, job, "is not accepted: it cannot be kept");
-		queue_remove(scheduler->queue, job);
+		if (job->line)
+			queue_remove(scheduler->queue, job);
+		else
+			scheduler->over_count--;
 		vault_drop(scheduler->setup.vault, job->id);
 		(void)store_drop_job(scheduler->setup.store, job->id);
 		job_files_remove(scheduler->setup.jobs_dir, job->id);
@@ -112,7 +115,7 @@ static void expire(struct scheduler *scheduler, uint64_t id)
 {
 	struct job *job = scheduler_find(scheduler, id);
 
-	if (job && (!TAILQ_EMPTY(&job->watches) || job->runner))
+	if (job && (!TAILQ_EMPTY(&job->watches) || job->runner || job->submitted > 0))
 		return; /* somebody is at it: later */
 	job_files_remove(scheduler->setup.jobs_dir, id);
 	vault_drop(scheduler->setup.vault, id);

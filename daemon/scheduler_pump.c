@@ -19,7 +19,8 @@ static void trim_history(struct scheduler *scheduler)
 		struct job *next = TAILQ_NEXT(job, in_all);
 
 		if (job_status_is_final(job->status) && TAILQ_EMPTY(&job->watches) &&
-		    !job->runner && !scheduler_needs_secrets(job->id, scheduler)) {
+		    !job->runner && job->submitted == 0 &&
+		    !scheduler_needs_secrets(job->id, scheduler)) {
 			scheduler_forget(scheduler, job);
 			scheduler->over_count--;
 		}

@@ -91,13 +91,16 @@ static void apply(struct scheduler *scheduler, struct job *job, const struct fou
 /* It waits in its line as far as we knew, but its terraform was let go. */
 static void make_running(struct scheduler *scheduler, struct job *job)
 {
-	scheduler_decide(scheduler, job);
-	if (job->status != JOB_QUEUED || job->line->active)
+	if (job->line->active)
 		return;
+	job->line->undecided -= job->is_undecided;
+	job->is_undecided = false;
 	queue_activate(scheduler->queue, job);
 	job->status = JOB_RUNNING;
 	(void)scheduler_note(scheduler, job);
 	lane_regain(lane_of(job->line));
+	if (job->is_cancelled)
+		scheduler_step(scheduler, job, JOB_EV_CANCEL);
 }
 
 void scheduler_settle(struct scheduler *scheduler, struct job *job)
@@ -175,7 +178,11 @@ void scheduler_decide(struct scheduler *scheduler, struct job *job)
 	job->is_undecided = false;
 	job->line->undecided--;
 	scheduler_pump_soon(scheduler);
-	if (!job->argv && job->status == JOB_QUEUED && job->runner_pid == 0)
+	if (job->status != JOB_QUEUED || job->runner_pid)
+		return; /* it runs */
+	if (job->is_cancelled)
+		scheduler_step(scheduler, job, JOB_EV_CANCEL);
+	else if (!job->argv)
 		give_up(scheduler, job, true);
 }
 

@@ -214,7 +214,7 @@ static uint64_t note(struct store *store, struct store_write *write)
 		store->lost = store->noted;
 		wake(store); /* to tell of it */
 	}
-	if (store->lost) {
+	if (!write || store->lost) {
 		write_free(write);
 		return store->noted;
 	}
@@ -381,10 +381,11 @@ int store_open(struct store **ret, sd_event *event, const char *path,
 	TAILQ_INIT(&store->writes);
 	r = set_up(store, path, why, sizeof(why));
 	if (r < 0) {
-		if (!*why)
+		if (!*why) {
 			(void)snprintf(why, sizeof(why),
 				       "tfqd cannot open its database %s: %s; start tfqd again",
 				       path, strerror(-r));
+		}
 		*ret_error = strdup(why);
 		return r;
 	}

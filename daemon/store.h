@@ -34,10 +34,10 @@ struct store;
 
 /* Called with the store in a state to be written to, and not to be freed in them. */
 struct store_callbacks {
-	/* From the loop: every write up to number @upto is on disk. */
-	void (*on_commit)(uint64_t upto, void *userdata);
-	/* From the loop: a try to write all up to number @upto has failed; it goes on trying. */
-	void (*on_trouble)(uint64_t upto, const char *why, void *userdata);
+	/* From the loop: every write up to number @number is on disk. */
+	void (*on_commit)(uint64_t number, void *userdata);
+	/* From the loop: a try to write all up to number @number has failed; it goes on trying. */
+	void (*on_trouble)(uint64_t number, const char *why, void *userdata);
 };
 
 struct store_job {

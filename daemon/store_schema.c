@@ -12,7 +12,7 @@
 #include "daemon/store_parts.h"
 
 /* Script n leads from schema n to n + 1. What was released is never changed, only added to. */
-static const char *const scripts[STORE_SCHEMA_VERSION] = {
+static const char *const migrations[STORE_SCHEMA_VERSION] = {
 	/* AUTOINCREMENT remembers the highest id, also of rows that are gone. */
 	"CREATE TABLE job ("
 	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -190,13 +190,13 @@ static int query_int(sqlite3 *db, const char *sql, int *ret)
 	return rc;
 }
 
-static int run_scripts(sqlite3 *db, const char *const *list, int from, int count)
+static int run_scripts(sqlite3 *db, const char *const *scripts, int from, int count)
 {
 	char pragma[64];
 	int rc;
 
 	for (int i = from; i < count; i++) {
-		rc = sqlite3_exec(db, list[i], NULL, NULL, NULL);
+		rc = sqlite3_exec(db, scripts[i], NULL, NULL, NULL);
 		if (rc != SQLITE_OK)
 			return rc;
 	}
@@ -205,7 +205,7 @@ static int run_scripts(sqlite3 *db, const char *const *list, int from, int count
 	return rc == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : rc;
 }
 
-int store_schema_migrate(sqlite3 *db, const char *const *list, int count)
+int store_schema_migrate(sqlite3 *db, const char *const *scripts, int count)
 {
 	int version = 0, rc;
 
@@ -215,7 +215,7 @@ int store_schema_migrate(sqlite3 *db, const char *const *list, int count)
 	rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
 		return rc;
-	rc = run_scripts(db, list, version, count);
+	rc = run_scripts(db, scripts, version, count);
 	if (rc != SQLITE_OK && !sqlite3_get_autocommit(db))
 		(void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
 	return rc;
@@ -270,12 +270,13 @@ static int set_up(sqlite3 *db, const char *path, char *why, size_t why_size)
 		return -EOPNOTSUPP;
 	}
 	/* A log that a burst has blown up shrinks again. */
-	if (rc == SQLITE_OK)
+	if (rc == SQLITE_OK) {
 		rc = sqlite3_exec(db,
 				  "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 8388608",
 				  NULL, NULL, NULL);
+	}
 	if (rc == SQLITE_OK)
-		rc = store_schema_migrate(db, scripts, STORE_SCHEMA_VERSION);
+		rc = store_schema_migrate(db, migrations, STORE_SCHEMA_VERSION);
 	if (rc != SQLITE_OK) {
 		store_schema_explain(why, why_size, "prepare", db, rc);
 		return store_schema_errno(db, rc);

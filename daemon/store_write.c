@@ -46,14 +46,15 @@ struct store_writer {
 
 void store_writes_free(struct store_writes *writes)
 {
-	struct store_write *write;
+	struct store_write *next;
 
-	while ((write = TAILQ_FIRST(writes))) {
-		TAILQ_REMOVE(writes, write, link);
+	for (struct store_write *write = TAILQ_FIRST(writes); write; write = next) {
+		next = TAILQ_NEXT(write, link);
 		free(write->key);
 		free(write->text);
 		free(write);
 	}
+	TAILQ_INIT(writes);
 }
 
 /* --- one try -------------------------------------------------------------------------- */

@@ -34,7 +34,7 @@ def runner_of(world, number):
 
 # --- starting and stopping --------------------------------------------------------------
 
-@case("told to stop, tfqd lets the running job finish, tells those in the queue, and cleans up")
+@case("told to stop, tfqd leaves at once; the next one goes on with what runs and what waits, and clients with it")
 def stop():
     with World() as world:
         work = world.directory()
@@ -44,60 +44,53 @@ def stop():
         world.wait_job("second", "queued")
         daemon, world.daemon = world.daemon, None
         daemon.send(signal.SIGTERM)
-        result = second.wait(10)
-        same(result.code, 125, "the exit code of the one in the queue")
-        contains(result.err, "tfqd is stopping: terraform was not run")
-        check(first.is_running(), "the running one is gone, too")
+        same(daemon.process.wait(10), 0, "tfqd's exit code")
+        check(not os.path.exists(world.socket), "the socket is still there")
+        wait_for(lambda: "tfqd went away" in second.err, "the one in the queue to notice")
+        contains(second.err, "stays queued")
         late = work.tfq(*work.apply_argv("late"))
         same(late.code, 69, f"the exit code of one that comes late ({late.err})")
-        contains(late.err, "tfqd")
+        check(world.lock(), "the lock was let go under a terraform that runs")
+        world.start_daemon()
         same(first.wait().code, 0, "the running one's exit code")
-        same(daemon.process.wait(10), 0, "tfqd's exit code")
-        same(world.lock(), None, "the lock")
-        check(not os.path.exists(world.socket), "the socket is still there")
-        same(work.order(), ["first"], "who ran")
+        result = second.wait()
+        same(result.code, 0, f"the exit code of the one in the queue ({result.err})")
+        contains(result.err, "tfqd is back")
+        world.wait_unlocked()
+        same(work.order(), ["first", "second"], "who ran")
 
 
-@case("told to stop twice, tfqd leaves at once; the job goes on, its output and its end reach the client")
+@case("told to stop while it waits for a store that does not answer, tfqd leaves soon, and on a second signal at once")
 def stop_twice():
+    with World("[aws]\nrequest_timeout = 30s\n[lock]\nstop_grace = 10s\n", terraform=False) as world:
+        work = world.directory(init="by hand")
+        world.server.set_faults([{"do": "hang", "method": "PUT", "suffix": ".tflock"}])
+        program = work.spawn("apply", env=world.fake_terraform("echo ran\n"))
+        wait_for(lambda: world.lock_requests(applied=False), "the request for the lock")
+        daemon, world.daemon = world.daemon, None
+        daemon.send(signal.SIGTERM)
+        daemon.send(signal.SIGINT)
+        daemon.process.wait(10)
+        world.server.set_faults([])
+        world.start_daemon()
+        same((program.wait().code, program.out), (0, "ran\n"), "the exit code and the output")
+        world.wait_unlocked()
+
+
+@case("tfqd killed in mid-apply: the job goes on, its output and its end reach the client without it")
+def kill_daemon():
     with World(terraform=False) as world:
         work = world.directory(init="by hand")
         program = work.spawn("apply", env=world.fake_terraform(WAITS + "seq 1000\nexit 7\n"))
         started(program)
-        daemon, world.daemon = world.daemon, None
-        daemon.send(signal.SIGTERM)
-        wait_for(lambda: "Stopping once" in daemon.err, "the first signal's effect")
-        daemon.send(signal.SIGINT)
-        daemon.process.wait(10)
-        check(program.is_running(), "the client is gone")
+        world.kill_daemon()
         work.write("end", "")
         result = program.wait()
         same(result.code, 7, "the exit code")
         same(result.out, "started\n" + "".join(f"{i}\n" for i in range(1, 1001)), "the output")
         check(world.lock(), "the lock is gone, though nobody could tell when the job had ended")
-
-
-@case("tfqd killed in mid-apply: the job goes on, its end reaches the client, and the lock stays")
-def kill_daemon():
-    with World() as world:
-        work = world.directory()
-        program = work.apply("job", 1.5)
-        work.wait_started("job")
-        behind = work.apply("behind")
-        world.wait_job("behind", "queued")
-        daemon, world.daemon = world.daemon, None
-        daemon.send(signal.SIGKILL)
-        same(daemon.process.wait(10), -signal.SIGKILL, "tfqd's end")
-        check(behind.wait(10).code in (69, 125), f"the one in the queue ended with {behind.process.returncode}")
-        contains(behind.err, "tfqd went away")
-        result = program.wait()
-        same(result.code, 0, f"the exit code ({result.err})")
-        contains(result.out, "Apply complete!")
-        check(world.lock(), "the lock is gone")
-        same(work.order(), ["job"], "who ran")
         world.start_daemon()
-        other = world.directory("other", key="other/terraform.tfstate")
-        same(other.tfq(*other.apply_argv("after")).code, 0, "the exit code on another state, after a restart")
+        world.wait_unlocked()
 
 
 @case("a second tfqd on the same socket or state directory is refused; the first goes on")
@@ -243,7 +236,7 @@ def stubborn_leftovers():
 
 @case("a runner killed in mid-apply: job lost, exit code 125, queue held, lock kept; resume lets the next one run")
 def kill_runner():
-    with World(terraform=False) as world:
+    with World("[lock]\ntakeover = never\n", terraform=False) as world:  # else terraform dies with its runner
         work = world.directory(init="by hand")
         env = world.fake_terraform(WAITS)
         program = work.spawn("apply", env=env)

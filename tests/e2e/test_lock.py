@@ -166,7 +166,7 @@ def cancel_behind_foreign():
         next_job_runs(world, work)
 
 
-@case("a job that is cancelled while the lock is being taken never runs, and the lock is not left")
+@case("a job that is cancelled while the lock is being taken never runs; tfqd stopped then lets the lock go")
 def cancel_in_flight():
     for do in ("hang", "hang-after"):
         for stop in (False, True):
@@ -178,17 +178,18 @@ def cancel_in_flight():
                 if stop:
                     daemon, world.daemon = world.daemon, None
                     daemon.send(signal.SIGTERM)
-                else:
-                    same(world.tfq("cancel", "1").code, 0, "the exit code of cancel")
-                result = program.wait(10)
-                same((result.code, result.out), (125, ""), "the exit code and the output")
-                world.server.set_faults([])
-                if stop:
+                    world.server.set_faults([])
                     same(daemon.process.wait(20), 0, "tfqd's exit code")
                     same(world.lock(), None, f"the lock after {do}")
+                    world.start_daemon()
+                    same(program.wait().code, 0, "the exit code after the restart")
                 else:
-                    world.wait_unlocked()
-                    next_job_runs(world, work)
+                    same(world.tfq("cancel", "1").code, 0, "the exit code of cancel")
+                    result = program.wait(10)
+                    same((result.code, result.out), (125, ""), "the exit code and the output")
+                    world.server.set_faults([])
+                world.wait_unlocked()
+                next_job_runs(world, work)
 
 
 @case("a job that is cancelled while its workspace is looked for never runs")

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -264,7 +265,7 @@ def resize():
 
 @case("Ctrl-Z stops tfq alone, with the terminal as it was; fg goes on with keys")
 def stop():
-    script = '"$0" apply; echo "stopped $?"; read line; fg; echo "over $?"'
+    script = '"$0" apply; echo "stopped $?"; read line; fg; echo "over $?"; read line'
     with watched(shell=script) as (terminal, link, runner):
         started(terminal, runner)
         terminal.type("\x1a")
@@ -282,22 +283,25 @@ def stop():
         terminal.cook()
         os.kill(pid, signal.SIGCONT)  # in the background: the terminal is not ours
         runner.send(ended(0))
-        runner.close()
+        runner.socket.shutdown(socket.SHUT_WR)
         link.job("done", more=False, exit_code=0)
-        terminal.wait()
+        same(runner_got(runner), [], "what terraform is told")
         same(link.socket.recv(1), b"", "what tfqd is told")
+        same(terminal.modes(), COOKED, "the modes at the end")
+        terminal.type("\n")
+        terminal.wait()
 
 
 @case("in the background tfq leaves the terminal alone, and is not stopped by it")
 def background():
-    script = '"$0" apply & echo "begun"; read line; wait; echo "over $?"'
+    script = '"$0" apply & echo "begun"; read line; wait $!; echo "over $?"'
     with watched(shell=script) as (terminal, link, runner):
         runner.send(BEGIN_TTY + out("started\r\n"))
         terminal.wait_shown("started\r\n")
         same(terminal.modes(), COOKED, "the modes")
         terminal.type("for the shell\n")
         runner.send(out("on\r\n") + ended(3))
-        runner.close()
+        runner.socket.shutdown(socket.SHUT_WR)
         link.job("failed", more=False, exit_code=3)
         terminal.wait_shown("over 3\r\n")
         same(runner_got(runner), [], "what terraform was told")

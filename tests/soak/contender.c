@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* One of those who want a lock: its cycles, what it believes, and its deaths. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "daemon/lock/lock_dynamodb.h"
 #include "daemon/lock/lock_s3.h"
@@ -116,12 +118,18 @@ void contender_stores(const struct contender *contender, struct lock_claim *clai
 
 static void want(struct contender *contender)
 {
+	unsigned char random[16];
+	char id[LOCKINFO_ID_LEN];
 	struct lock_claim *claim = NULL;
 
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		die("random numbers", -errno);
+	lockinfo_id(id, random);
 	contender->job_before = contender->job;
 	contender->job = ++soak.jobs;
 	checked("claim", lock_claim_new(&claim, contender->job,
 					&(struct lock_claim_words){
+						.id = id,
 						.operation = "OperationTypeApply",
 						.who = contender->name,
 						.version = "1.11.4",
@@ -257,7 +265,7 @@ static void on_info(char *buf, size_t size, uint64_t job, void *userdata)
 
 static void come(struct contender *contender)
 {
-	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info };
+	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info, NULL };
 	struct lease_config config = lease_config;
 
 	config.takes_over = contender->takes_over;

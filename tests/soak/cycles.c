@@ -228,7 +228,7 @@ static void probe(unsigned host)
 {
 	struct contender *contender = &soak.contenders[host];
 	CLEANUP(lock_claim_freep) struct lock_claim *claim = NULL;
-	const struct lock_claim_words words = { "", "", "", "" };
+	const struct lock_claim_words words = { "", "", "", "", "" };
 	struct lock_store *store;
 	bool is_done = false;
 

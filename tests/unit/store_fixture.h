@@ -24,20 +24,20 @@ static size_t commits, troubles;
 static uint64_t committed, troubled;
 static char trouble[STORE_WHY_MAX];
 
-static void on_commit(uint64_t upto, void *userdata)
+static void on_commit(uint64_t number, void *userdata)
 {
 	ck_assert_ptr_eq(userdata, dir);
-	ck_assert_uint_gt(upto, committed);
+	ck_assert_uint_gt(number, committed);
 	commits++;
-	committed = upto;
+	committed = number;
 }
 
-static void on_trouble(uint64_t upto, const char *why, void *userdata)
+static void on_trouble(uint64_t number, const char *why, void *userdata)
 {
 	ck_assert_ptr_eq(userdata, dir);
 	ck_assert_str_eq(store_trouble(store), why);
 	troubles++;
-	troubled = upto;
+	troubled = number;
 	(void)snprintf(trouble, sizeof(trouble), "%s", why);
 }
 
@@ -86,12 +86,12 @@ static void teardown(void)
 	(void)rmdir(dir);
 }
 
-/* Run the loop until @upto is on disk, or so often was trouble told. */
-static void wait_commit(uint64_t upto)
+/* Run the loop until @number is on disk, or so often was trouble told. */
+static void wait_commit(uint64_t number)
 {
 	const uint64_t limit = clock_usec(CLOCK_MONOTONIC) + WAIT_USEC;
 
-	while (committed < upto) {
+	while (committed < number) {
 		ck_assert_int_ge(sd_event_run(event, WAIT_USEC), 0);
 		ck_assert_uint_lt(clock_usec(CLOCK_MONOTONIC), limit);
 	}

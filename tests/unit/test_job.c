@@ -40,9 +40,11 @@ static struct job *make_job(void)
 	ck_assert_ptr_nonnull(job->env);
 	job->env[0] = strdup("AWS_SECRET_ACCESS_KEY=hush");
 	job->env[1] = strdup("B=2");
-	job->attach_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	for (uint64_t i = 0; i < 2; i++)
+		ck_assert_int_eq(job_add_viewer(job, open("/dev/null", O_RDONLY | O_CLOEXEC), i, i == 0),
+				 0);
 	job->stdin_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	ck_assert(job->attach_fd >= 0 && job->stdin_fd >= 0);
+	ck_assert(job->viewers[1].fd >= 0 && job->stdin_fd >= 0);
 	return job;
 }
 
@@ -53,7 +55,7 @@ START_TEST(new_job_is_empty)
 	ck_assert_int_eq(job_new(&job), 0);
 	ck_assert_int_eq(job->status, JOB_QUEUED);
 	ck_assert_int_eq(job->priority, JOB_NORMAL);
-	ck_assert_int_eq(job->attach_fd, -1);
+	ck_assert_uint_eq(job->viewer_count, 0);
 	ck_assert_int_eq(job->stdin_fd, -1);
 	ck_assert_int_eq(job->exit_code, -1);
 	ck_assert(job->handover_usec == UINT64_MAX);
@@ -66,14 +68,14 @@ END_TEST
 START_TEST(secrets_go_when_they_are_needed_no_more)
 {
 	struct job *job = make_job();
-	const int attach_fd = job->attach_fd, stdin_fd = job->stdin_fd;
+	const int viewer_fd = job->viewers[1].fd, stdin_fd = job->stdin_fd;
 	const void *secret = job->env[0];
 
 	wiped_count = 0;
 	if (_i == 0) {
 		job_forget_secrets(job);
 		ck_assert_ptr_null(job->env);
-		ck_assert_int_eq(job->attach_fd, -1);
+		ck_assert_uint_eq(job->viewer_count, 0);
 		ck_assert_int_eq(job->stdin_fd, -1);
 		job_forget_secrets(job); /* once more does no harm */
 	} else {
@@ -82,7 +84,7 @@ START_TEST(secrets_go_when_they_are_needed_no_more)
 	ck_assert_uint_ge(wiped_count, 2);
 	ck_assert_ptr_eq(wiped[0], secret);
 	ck_assert_uint_eq(wiped_len[0], strlen("AWS_SECRET_ACCESS_KEY=hush"));
-	ck_assert_int_eq(fcntl(attach_fd, F_GETFD), -1);
+	ck_assert_int_eq(fcntl(viewer_fd, F_GETFD), -1);
 	ck_assert_int_eq(fcntl(stdin_fd, F_GETFD), -1);
 	job_free(job);
 }

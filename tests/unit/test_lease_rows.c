@@ -47,6 +47,7 @@ struct host {
 	struct lease_request request; /* the last one */
 	uint64_t now;                 /* on its own clock */
 	int number;
+	int before; /* number of the dead process whose place it has taken; 0: none */
 	unsigned events, all_events; /* of the last answer; since it was last cleared */
 	unsigned write_count;
 	struct {
@@ -104,6 +105,7 @@ static struct lease_answer execute(struct host *host, const struct lease_request
 	} else if (host->object->is_there) {
 		answer.result = LEASE_R_DONE;
 		answer.lease_usec = host->object->lease_usec;
+		answer.is_own = host->before != 0 && host->object->writer == host->before;
 		memcpy(answer.nonce, host->object->nonce, LEASE_NONCE_LEN);
 		(void)snprintf(answer.id, sizeof(answer.id), "id");
 	}
@@ -454,6 +456,110 @@ START_TEST(watcher_that_slept_takes_nothing_but_what_it_watched)
 }
 END_TEST
 
+/* --- a tfqd that was restarted ---------------------------------------------------------------- */
+
+/* One that has died with a renewal under way, and the one that was started after it. */
+static void restart(struct host *died, struct host *back, struct object *object)
+{
+	begin(died, object, 1);
+	take(died, 7);
+	died->now = died->lease.renew_at_usec;
+	ck_assert_int_eq(ask(died), LEASE_SWAP);
+	begin(back, object, 2);
+	back->before = 1;
+}
+
+START_TEST(own_lock_of_before_a_restart_is_regained_at_once)
+{
+	struct object object = { 0 };
+	struct host died, back;
+
+	restart(&died, &back, &object);
+	if (_i == 1) /* with a lease that nobody else may ever take, by one who takes none */
+		object.lease_usec = 0;
+	lease_set_takeover(&back.lease, _i == 0);
+	lease_want(&back.lease, 7);
+	ck_assert_int_eq(exchange(&back), LEASE_CREATE);
+	ck_assert_int_eq(exchange(&back), LEASE_READ);
+	ck_assert_int_eq(exchange(&back), LEASE_SWAP);
+	ck_assert_uint_eq(back.events, LEASE_EV_HELD | LEASE_EV_RENEWED | LEASE_EV_REGAINED);
+	ck_assert(!(back.all_events & (LEASE_EV_FOREIGN | LEASE_EV_TAKEN)));
+	ck_assert_uint_lt(back.now, 1000 * SEC + SEC);
+	ck_assert(lease_is_held_by(&back.lease, 7));
+	/* What the dead one had sent comes too late. */
+	ck_assert_int_eq(apply(&died, &died.request), LEASE_R_REFUSED);
+}
+END_TEST
+
+START_TEST(what_the_dead_process_had_sent_may_land_before_the_regain)
+{
+	struct object object = { 0 };
+	struct host died, back;
+	struct lease_answer answer;
+
+	restart(&died, &back, &object);
+	lease_want(&back.lease, 7);
+	ck_assert_int_eq(exchange(&back), LEASE_CREATE);
+	ck_assert_int_eq(exchange(&back), LEASE_READ);
+	ck_assert_int_eq(ask(&back), LEASE_SWAP);
+	ck_assert_int_eq(apply(&died, &died.request), LEASE_R_DONE);
+	answer = execute(&back, &back.request);
+	ck_assert_int_eq(answer.result, LEASE_R_REFUSED);
+	tell(&back, &answer);
+	ck_assert(!lease_is_held_by(&back.lease, 7));
+	ck_assert_int_eq(exchange(&back), LEASE_READ);
+	settle(&back);
+	ck_assert(lease_is_held_by(&back.lease, 7));
+	ck_assert(back.all_events & LEASE_EV_REGAINED);
+	ck_assert_int_eq(object.writer, 2);
+}
+END_TEST
+
+START_TEST(own_lock_that_refuses_to_be_regained_is_not_pressed)
+{
+	struct object object = { 0 };
+	struct host died, back;
+	unsigned swaps = 0;
+
+	restart(&died, &back, &object);
+	lease_want(&back.lease, 7);
+	for (const uint64_t end = back.now + 60 * SEC; back.now < end;) {
+		const enum lease_op op = ask(&back);
+		struct lease_answer answer;
+
+		if (op == LEASE_NONE) {
+			back.now = back.request.wake_usec;
+			continue;
+		}
+		swaps += op == LEASE_SWAP;
+		if (op == LEASE_SWAP) /* of a store that does not know its own ETags */
+			answer = (struct lease_answer){ .result = LEASE_R_REFUSED };
+		else
+			answer = execute(&back, &back.request);
+		tell(&back, &answer);
+	}
+	ck_assert_uint_ge(swaps, 3);
+	ck_assert_uint_lt(swaps, 40);
+	ck_assert(!lease_is_held_by(&back.lease, 7));
+}
+END_TEST
+
+START_TEST(lock_that_is_anothers_after_a_restart_is_waited_for)
+{
+	struct object object = { 0 };
+	struct host died, back;
+
+	restart(&died, &back, &object);
+	object.writer = 3;
+	lease_want(&back.lease, 7);
+	ck_assert_int_eq(exchange(&back), LEASE_CREATE);
+	ck_assert_int_eq(exchange(&back), LEASE_READ);
+	ck_assert_uint_eq(back.events, LEASE_EV_FOREIGN);
+	ck_assert_int_eq(exchange(&back), LEASE_READ);
+	ck_assert_int_eq(object.writer, 3);
+}
+END_TEST
+
 /* --- rows 16 and 17: several at the same moment -------------------------------------------- */
 
 /* Wait, looking, until it would take over: that request is in host.request, and not answered. */
@@ -644,6 +750,10 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, rights_that_come_back_are_used, 0, 4);
 	tcase_add_loop_test(tcase, holder_that_slept_past_its_lease_knows_before_it_sends, 0, 2);
 	tcase_add_loop_test(tcase, watcher_that_slept_takes_nothing_but_what_it_watched, 0, 2);
+	tcase_add_loop_test(tcase, own_lock_of_before_a_restart_is_regained_at_once, 0, 2);
+	tcase_add_test(tcase, what_the_dead_process_had_sent_may_land_before_the_regain);
+	tcase_add_test(tcase, own_lock_that_refuses_to_be_regained_is_not_pressed);
+	tcase_add_test(tcase, lock_that_is_anothers_after_a_restart_is_waited_for);
 	tcase_add_loop_test(tcase, of_a_hand_over_and_two_takeovers_one_wins, 0, 6);
 	tcase_add_test(tcase, lease_of_a_child_that_will_not_die_is_kept);
 	tcase_add_test(tcase, wrong_clocks_within_the_bound_never_make_two);

@@ -166,15 +166,24 @@ static void on_info(char *buf, size_t size, uint64_t job, void *userdata)
 	(void)snprintf(buf, size, "job %d", (int)job);
 }
 
+static const char *own_id; /* NULL: nothing is ours of before */
+
+static bool is_own(const char *id, void *userdata)
+{
+	(void)userdata;
+	return own_id && strcmp(own_id, id) == 0;
+}
+
 static void setup(void)
 {
 	static const struct lock_host host = { "machine", "boot" };
-	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info };
+	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info, is_own };
 
 	memset(places, 0, sizeof(places));
 	journal[0] = '\0';
 	all_events = 0;
 	is_idle = false;
+	own_id = NULL;
 	ck_assert_int_ge(sd_event_new(&event), 0);
 	ck_assert_int_eq(lock_new(&lock, event, &config, &host, &callbacks, NULL), 0);
 }
@@ -195,7 +204,7 @@ static void want(uint64_t job)
 		return;
 	}
 	ck_assert_int_eq(lock_claim_new(&claim, job,
-					&(struct lock_claim_words){ "op", "who", "1", "b/k" }),
+					&(struct lock_claim_words){ "id", "op", "who", "1", "b/k" }),
 			 0);
 	for (int i = 0; i < LOCK_KIND_COUNT; i++) {
 		struct fake *fake = calloc(1, sizeof(*fake));

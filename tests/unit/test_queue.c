@@ -327,6 +327,42 @@ START_TEST(job_without_a_line_is_first)
 }
 END_TEST
 
+START_TEST(jobs_of_before_take_their_places_again)
+{
+	const struct queue_limits none = { .max_running = 1, .max_running_per_user = 1 };
+	struct queue *queue = make_queue(&none);
+	struct job *active = make_job(3, "a", JOB_NORMAL, 1);
+	struct job *late = make_job(9, "a", JOB_NORMAL, 1);
+	struct job *early = make_job(5, "a", JOB_NORMAL, 1);
+	struct job *first = make_job(1, "b", JOB_NORMAL, 2);
+
+	ck_assert_int_eq(queue_restore(queue, active, true), 0);
+	ck_assert_int_eq(queue_restore(queue, late, false), 0);
+	ck_assert_int_eq(queue_restore(queue, early, false), 0);
+	ck_assert_int_eq(queue_restore(queue, first, false), 0);
+	ck_assert_uint_eq(queue_position(active), 1);
+	ck_assert_uint_eq(queue_position(early), 2);
+	ck_assert_uint_eq(queue_position(late), 3);
+	ck_assert_ptr_null(queue_pick(queue)); /* as many run as may */
+	finish(queue, active);
+	ck_assert_ptr_eq(queue_pick(queue), first);
+
+	/* One of a line may yet turn out to run: nobody's turn comes there. */
+	early->line->undecided = 1;
+	finish(queue, first);
+	ck_assert_ptr_null(queue_pick(queue));
+	early->line->undecided = 0;
+	ck_assert_ptr_eq(queue_pick(queue), early);
+
+	/* Nor before it is on disk. */
+	early->submitted = 7;
+	ck_assert_ptr_null(queue_pick(queue));
+	early->submitted = 0;
+	ck_assert_ptr_eq(queue_pick(queue), early);
+	free_all(queue);
+}
+END_TEST
+
 START_TEST(ten_thousand_jobs_run_in_order)
 {
 	struct queue *queue = make_queue(&wide);
@@ -376,6 +412,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, line_is_found_by_name_and_by_identity);
 	tcase_add_test(tcase, line_stays_until_it_is_dropped);
 	tcase_add_test(tcase, job_without_a_line_is_first);
+	tcase_add_test(tcase, jobs_of_before_take_their_places_again);
 	tcase_add_test(tcase, ten_thousand_jobs_run_in_order);
 }
 

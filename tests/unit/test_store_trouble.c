@@ -86,7 +86,8 @@ END_TEST
 
 START_TEST(tries_are_further_and_further_apart)
 {
-	uint64_t before = clock_usec(CLOCK_MONOTONIC), wait = STORE_RETRY_MIN_USEC;
+	const uint64_t before = clock_usec(CLOCK_MONOTONIC);
+	uint64_t wait = STORE_RETRY_MIN_USEC;
 
 	refuse_writes();
 	(void)store_put_lock(store, "x", 1);
@@ -96,7 +97,6 @@ START_TEST(tries_are_further_and_further_apart)
 	for (size_t count = 2; count < 10; count++) {
 		wait = 2 * wait < STORE_RETRY_MAX_USEC ? 2 * wait : STORE_RETRY_MAX_USEC;
 		ck_assert_uint_eq(store->retry_usec, wait);
-		before = clock_usec(CLOCK_MONOTONIC);
 		ck_assert_int_ge(sd_event_source_set_time_relative(store->retry, 0), 0);
 		wait_trouble(count + 1);
 	}
@@ -337,7 +337,7 @@ START_TEST(damage_is_found_before_anything_is_written)
 	wait_commit(300);
 	close_store();
 	ck_assert_int_eq(stat(path, &st), 0);
-	ck_assert_int_gt(st.st_size, 3 * 4096);
+	ck_assert_int_gt(st.st_size, 3 * 4096L);
 	memset(page, 0x5a, sizeof(page));
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	ck_assert_int_eq(pwrite(fd, page, sizeof(page), st.st_size - 4096), sizeof(page));
