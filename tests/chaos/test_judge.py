@@ -312,8 +312,13 @@ for name, (change, sentences) in VIOLATIONS.items():
             check(any(one.startswith(sentence) for one in verdicts), f"{sentence!r} is not in {verdicts}")
 
 
-@case("what is no violation is none: a client that heard nothing, a job that failed with a reason")
+@case("what is no violation is none: a client that heard nothing, a job that failed with a reason, a note on a terminal")
 def allowed():
+    def noted(made):
+        text = made["asked"][1].out
+        made["asked"][1].out = text[:99] + b"tfq: tfqd went away\r\n" + text[99:]
+    same(verdict(noted), [], "the verdict of a note")
+
     def change(made):
         made["asked"].append(judge.Asked("e", "s", "apply", "normal", 3, "pipe", code=69, err="no daemon"))
         made["asked"][2].code, made["asked"][2].number = 69, None
