@@ -25,6 +25,7 @@ IS_SANITIZED = any(name.endswith("SAN_OPTIONS") for name in os.environ) or "san"
 
 PYTHON = "#!" + sys.executable + " -SE\nimport os, sys, time, signal, fcntl, termios, struct\n"
 # Lasts until the file "end" is there.
+BIG = "dd if=/dev/zero bs=65536 count=64 2>/dev/null\n"  # more than a socket takes
 WAITS = 'echo started\nwhile [ ! -e "$DIR/end" ]; do sleep 0.02; done\n'
 
 
@@ -41,6 +42,14 @@ def frames_of(data):
         found.append((kind, stream, data[at + 16:at + 16 + length]))
         at += 16 + length
     return found
+
+
+def whole_frames_of(data):
+    """The last may still be on its way."""
+    at = 0
+    while len(data) - at >= 16 and len(data) - at - 16 >= HEADER.unpack_from(data, at)[3]:
+        at += 16 + HEADER.unpack_from(data, at)[3]
+    return frames_of(data[:at])
 
 
 def notes_of(frames):
@@ -71,11 +80,7 @@ class Seat:
         self.send(INPUT, text if isinstance(text, bytes) else text.encode())
 
     def frames(self):
-        """Those that are whole."""
-        data, at = self.data, 0
-        while len(data) - at >= 16 and len(data) - at - 16 >= HEADER.unpack_from(data, at)[3]:
-            at += 16 + HEADER.unpack_from(data, at)[3]
-        return frames_of(data[:at])
+        return whole_frames_of(self.data)
 
     def wait(self, condition, what):
         while not condition(self.frames()):
@@ -227,8 +232,13 @@ class Stage:
     def frames(self):
         return frames_of(self.read("output"))
 
+    def wait_end(self):
+        """Its last words are recorded after the report of its end."""
+        wait_for(lambda: [kind for kind, _, _ in whole_frames_of(self.read("output"))][-1:] == [EXIT], "the last frame")
+        return self.frames()
+
     def output(self, stream=None):
-        return output_of(self.frames(), stream)
+        return output_of(self.wait_end(), stream)
 
     def notes(self):
         return notes_of(self.frames())
@@ -305,13 +315,13 @@ def full_later():
     read, write = os.pipe()  # in the file's place: it can be filled, and emptied
     os.set_blocking(read, False)
     os.set_blocking(write, False)
-    with Stage(prepare=False) as stage, open(read, "rb", buffering=0) as reader, open(write, "wb", buffering=0) as writer:
+    with Stage(BIG + WAITS, prepare=False) as stage, open(read, "rb", buffering=0) as reader, open(write, "wb", buffering=0) as writer:
         stage.fds = [stage.recording.fileno(), write]
         stage.prepare()
         stage.report("ready")
         stage.go()
         same([json.loads(line)["event"] for line in reader.read(65536).splitlines()], ["going", "started"], "the file")
-        seat = Seat(stage)  # keeps the runner
+        seat = Seat(stage)  # it does not read, and so keeps the runner
         while writer.write(b"x" * 4096):
             pass
         stage.write("end")
@@ -442,7 +452,7 @@ def exits_alone():
 
 @case("a runner whose terraform has ended says so to a new tfqd; sent away, it calls no more")
 def exited_hello():
-    with Stage("dd if=/dev/zero bs=65536 count=64 2>/dev/null\n") as stage:
+    with Stage(BIG) as stage:
         pid = stage.go()
         seat = Seat(stage)  # it does not read
         stage.report("exited")
@@ -601,7 +611,10 @@ look()
 @case("nothing of what was printed on a terminal is lost at the end, nor what others print on it later")
 def drained():
     text = "".join(f"{i:07}\r\n" for i in range(20000)).encode()
-    for last in ("", "setsid sh -c 'while [ ! -e \"$DIR/end\" ]; do sleep 0.02; done; echo later' & touch \"$DIR/end\"\n"):
+    later = ("export TERRAFORM=$$\nsetsid sh -c 'trap \"\" TERM; touch \"$DIR/ready\"\n"
+             "while kill -0 $TERRAFORM 2>/dev/null; do sleep 0.02; done; echo later' &\n"
+             "while [ ! -e \"$DIR/ready\" ]; do sleep 0.02; done\n")
+    for last in ("", later):
         with Stage("seq -f %07.0f 0 19999\n" + last, tty=True) as stage:
             stage.go()
             same(stage.report("exited")["exit_code"], 0, "the exit code")
@@ -645,8 +658,8 @@ def typed_much():
     data = os.urandom(1 << 22)
     for tty in (False, True):
         with Stage(SINK, tty=tty, env={"BYTES": len(data)}) as stage:
-            stage.go()
             seat = Seat(stage, input=True)
+            stage.go()
             seat.wait_text("started")
             before, sent = stage.memory(), 0
             stream = b"".join(frame(INPUT, data[at:at + 50000]) for at in range(0, len(data), 50000))
@@ -672,14 +685,16 @@ def typed_much():
 def last_leaves():
     for tty in (False, True):
         with Stage("echo started\nread line && echo \"got $line\" || echo end of input\n", tty=tty) as stage:
+            seat, reader = Seat(stage, input=True), Seat(stage)  # who only watches does not count
             stage.go()
-            seat = Seat(stage, input=True)
-            seat.wait_text("started") if tty else None
+            seat.wait_text("started")
+            reader.wait_text("started")
             seat.close()
             if not tty:
                 stage.report("exited")
                 same(stage.output(), b"started\nend of input\n", "the output")
                 continue
+            reader.close()
             stage.has_no_report()
             seat = Seat(stage, input=True)
             seat.send(INPUT_END)  # means nothing there
@@ -836,7 +851,7 @@ def much():
 
 @parallel("who does not read holds the runner up for a minute after the end, and no longer")
 def lingers():
-    with Stage("dd if=/dev/zero bs=65536 count=64 2>/dev/null\n") as stage:
+    with Stage(BIG) as stage:
         seat, late = Seat(stage), Seat(stage)
         stage.go()
         stage.report("exited")
