@@ -83,14 +83,12 @@ static void go(struct runner *runner, const json_t *parameters)
 
 static void attach(struct runner *runner, const json_t *parameters)
 {
+	const int fd = varlink_take_fd(runner->link);
 	uint64_t offset;
-	int fd;
 
-	if (!runner->spec)
-		return;
-	fd = varlink_take_fd(runner->link);
-	if (read_number(parameters, "offset", &offset) < 0)
-		offset = UINT64_MAX; /* which nobody has */
+	/* Such an offset no recording has. */
+	if (!runner->spec || read_number(parameters, "offset", &offset) < 0)
+		offset = UINT64_MAX;
 	runner_add_viewer(runner, fd, offset, json_is_true(json_object_get(parameters, "input")));
 }
 

@@ -141,7 +141,7 @@ void viewer_push(struct viewer *viewer, bool is_over)
 
 static size_t write_note(unsigned char *bytes, const char *text)
 {
-	const size_t len = min_size(strlen(text), NOTE_BYTES);
+	const size_t len = strnlen(text, NOTE_BYTES);
 
 	frame_encode_header(bytes, &(struct frame){
 					   .type = FRAME_NOTE,
@@ -165,9 +165,10 @@ void viewer_note(struct viewer *viewer, const char *text)
 
 void viewer_refuse(int fd, const char *text)
 {
-	unsigned char bytes[FRAME_HEADER_LEN + NOTE_BYTES];
+	unsigned char bytes[FRAME_HEADER_LEN + NOTE_BYTES] = { 0 };
+	const size_t len = write_note(bytes, text);
 
-	(void)send(fd, bytes, write_note(bytes, text), MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* --- from the viewer -------------------------------------------------------------------------- */
