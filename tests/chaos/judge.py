@@ -61,7 +61,7 @@ class Record:
     seen: dict = dataclasses.field(default_factory=dict)  # number: label, of all that was ever listed
     watchers: list = dataclasses.field(default_factory=list)
     killed: set = dataclasses.field(default_factory=set)  # numbers of the jobs whose runner was killed
-    locks: list = dataclasses.field(default_factory=list)  # left in the stores
+    left: list = dataclasses.field(default_factory=list)  # locks and environments that nobody needs any more
     processes: list = dataclasses.field(default_factory=list)  # left on the machine
     trouble: list = dataclasses.field(default_factory=list)  # what went wrong on the way
 
@@ -296,8 +296,8 @@ def check_clients(record):
 # --- all of it --------------------------------------------------------------------------
 
 def check_left(record):
-    for lock in record.locks:
-        yield f"the lock {lock} is left"
+    for left in record.left:
+        yield f"{left} is left"
     for process in record.processes:
         yield f"a process is left: {process}"
     yield from record.trouble

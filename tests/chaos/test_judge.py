@@ -289,9 +289,9 @@ def attach_lost_a_line(made):
     made["watchers"][1].out = b"".join(judge.wanted_lines(made["asked"][0])[1:])
 
 
-@violation("the lock s3 x is left")
+@violation("the lock of x is left")
 def lock_left(made):
-    made["locks"] = ["s3 x"]
+    made["left"] = ["the lock of x"]
 
 
 @violation("a process is left: tfq-runner")
