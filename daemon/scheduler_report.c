@@ -43,7 +43,8 @@ static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t 
 		runner_link_deadline(job, lock_deadline(lane->lock));
 }
 
-int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer, bool has_begun)
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
+		    const struct scheduler_hello *hello)
 {
 	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
 	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
