@@ -124,7 +124,7 @@ lintdeps:
 	$(Q).ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
 
 # For these goals the packages come before the first compiler; `make all` never needs root.
-ifneq ($(filter check soak demo bench,$(MAKECMDGOALS)),)
+ifneq ($(filter check soak chaos demo bench,$(MAKECMDGOALS)),)
 $(BUILD)/flags: | deps
 endif
 
@@ -137,6 +137,11 @@ check: deps $(PROGRAMS) $(TESTS) $(SOAKS) ## Run all tests (FILTER=part of a pat
 .PHONY: soak
 soak: deps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/soak/run
+
+.PHONY: chaos
+chaos: deps $(PROGRAMS) ## Kill tfqd 200 times at work, and see what becomes of it (TFQ_SEED= repeats one)
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/chaos/run
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) TFQ_FULL=1 python3 tests/e2e/test_bad_output.py GiB
 
 .PHONY: demo
 demo: deps $(PROGRAMS) ## Show what it does, against a store on this machine

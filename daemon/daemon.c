@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -327,7 +326,8 @@ static int make_dirs(struct daemon *daemon)
 	daemon->state_lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (daemon->state_lock < 0)
 		return log_error(errno, "Failed to open %s: %m", lock_path);
-	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0) {
+	/* Not flock(): what a tfqd that was killed has just forked would still hold that. */
+	if (fcntl(daemon->state_lock, F_SETLK, &(struct flock){ .l_type = F_WRLCK }) < 0) {
 		return log_error(errno,
 				 "Another tfqd uses %s already; give each its own --state-dir",
 				 config->state_dir);

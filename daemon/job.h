@@ -59,8 +59,8 @@ struct job {
 	const char *subcommand; /* static, or one of the texts */
 	const char *operation;
 	char *subcommand_text, *operation_text; /* of a job that was read from the store */
-	const char *why_child;  /* why terraform locks for itself; NULL: tfqd does */
-	char *why_child_text;   /* ... where that is no static text */
+	const char *why_child; /* why terraform locks for itself; NULL: tfqd does */
+	char *why_child_text;  /* ... where that is no static text */
 	struct preflight
 		*preflight;  /* what is known for its lock; the scheduler's; NULL: nothing */
 	bool is_state_known; /* the state object is there, so terraform makes no lock of its own */
@@ -80,18 +80,18 @@ struct job {
 	unsigned rows, columns;
 
 	/* the store */
-	uint64_t noted;      /* number of its last write */
-	uint64_t submitted;  /* ... of its first; 0 once it is known to be on disk */
-	uint64_t armed;      /* ... of the one that names its runner */
-	uint64_t go_after;   /* its runner is to be let go when that is on disk; 0: is not waiting */
-	bool is_undecided;   /* a runner of before a restart lives, and may yet say that it runs */
+	uint64_t noted;     /* number of its last write */
+	uint64_t submitted; /* ... of its first; 0 once it is known to be on disk */
+	uint64_t armed;     /* ... of the one that names its runner */
+	uint64_t go_after;  /* its runner is to be let go when that is on disk; 0: is not waiting */
+	bool is_undecided;  /* a runner of before a restart lives, and may yet say that it runs */
 
 	/* its run */
-	pid_t runner_pid;    /* 0: none */
+	pid_t runner_pid;      /* 0: none */
 	uint64_t runner_start; /* process_start()'s: tells it from another with its number */
 	sd_event_source *runner_watch; /* a runner that is no child of this process */
-	struct peer *runner; /* NULL: not connected */
-	pid_t session;       /* of its runner, the last one; 0: never had one */
+	struct peer *runner;           /* NULL: not connected */
+	pid_t session;                 /* of its runner, the last one; 0: never had one */
 	bool is_runner_ready;
 	bool has_lost_runner; /* one died before its turn: no other is started ahead */
 	pid_t pid;            /* of terraform */
@@ -107,11 +107,11 @@ struct job {
 	int interrupts;    /* SIGINTs that its runner was told to send */
 	bool is_busy;      /* did not want to wait, and would have had to */
 
-	TAILQ_ENTRY(job) in_line; /* line::waiting */
+	TAILQ_ENTRY(job) in_line;   /* line::waiting */
 	TAILQ_ENTRY(job) in_unkept; /* scheduler::unkept, while job::submitted is not 0 */
-	TAILQ_ENTRY(job) in_all;  /* scheduler::all, in order of acceptance */
-	struct line *line;        /* NULL once it is over */
-	uint64_t position;        /* queue_position()'s */
+	TAILQ_ENTRY(job) in_all;    /* scheduler::all, in order of acceptance */
+	struct line *line;          /* NULL once it is over */
+	uint64_t position;          /* queue_position()'s */
 	TAILQ_HEAD(, job_watch) watches;
 };
 

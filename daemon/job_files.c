@@ -149,10 +149,11 @@ void job_files_remove(const char *jobs_dir, uint64_t id)
 {
 	char path[PATH_MAX];
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (path_of(path, jobs_dir, id, names[i]) == 0 && unlink(path) < 0 &&
 		    errno != ENOENT)
 			log_warning(errno, "Failed to remove %s: %m", path);
+	}
 	if (path_of(path, jobs_dir, id, NULL) == 0 && rmdir(path) < 0 && errno != ENOENT)
 		log_warning(errno, "Failed to remove %s: %m", path);
 }

@@ -15,8 +15,8 @@ static json_t *owner_json(const struct job_owner *owner)
 	for (size_t i = 0; i < owner->group_count; i++)
 		(void)json_array_append_new(groups, json_integer((json_int_t)owner->groups[i]));
 	return json_pack("{s:i, s:I, s:I, s:s, s:o}", "pid", (int)owner->pid, "uid",
-			 (json_int_t)owner->uid, "gid", (json_int_t)owner->gid, "name",
-			 owner->name, "groups", groups);
+			 (json_int_t)owner->uid, "gid", (json_int_t)owner->gid, "name", owner->name,
+			 "groups", groups);
 }
 
 /* clang-format off */
@@ -191,8 +191,8 @@ static void apply_run(struct job *job, const json_t *run)
 	job->is_lock_lost = flag_of(run, "lock_lost");
 	job->is_busy = flag_of(run, "busy");
 	job->is_state_known |= flag_of(run, "state_known");
-	job->handover_usec = number_of(run, "handover") < 0 ? UINT64_MAX
-							    : (uint64_t)number_of(run, "handover");
+	job->handover_usec =
+		number_of(run, "handover") < 0 ? UINT64_MAX : (uint64_t)number_of(run, "handover");
 }
 
 int job_record_apply(struct job *job, const json_t *record)

@@ -304,10 +304,10 @@ static bool is_limit_reached(const struct lane *lane)
 /* Can @next take the lock over from @job, without its being let go? */
 static bool can_hand_over(const struct lane *lane, const struct job *job, const struct job *next)
 {
-	return next && !lane->scheduler->is_stopping && next->submitted == 0 && !lane->line->hold_reason &&
-	       !lane->must_release && job_is_locked_by_us(job) && job_is_locked_by_us(next) &&
-	       has_same_lock(lane, next) && lane->lock && lock_deadline(lane->lock) > 0 &&
-	       queue_pick(lane->scheduler->queue) == next;
+	return next && !lane->scheduler->is_stopping && next->submitted == 0 &&
+	       !lane->line->hold_reason && !lane->must_release && job_is_locked_by_us(job) &&
+	       job_is_locked_by_us(next) && has_same_lock(lane, next) && lane->lock &&
+	       lock_deadline(lane->lock) > 0 && queue_pick(lane->scheduler->queue) == next;
 }
 
 void lane_let_go(struct lane *lane)

@@ -164,21 +164,22 @@ static void on_foreign(struct lane *lane, struct job *active)
 
 static void log_regained(const struct lane *lane, unsigned events)
 {
-	if (events & LEASE_EV_REGAINED)
-		log_info("The lock of %s, left by the tfqd before this one, is regained",
-			 lane->line->name);
-	else if (events & LEASE_EV_TAKEN)
+	const char *name = lane->line->name;
+
+	if (events & LEASE_EV_REGAINED) {
+		log_info("The lock of %s, left by the tfqd before this one, is regained", name);
+	} else if (events & LEASE_EV_TAKEN) {
 		log_warning(0,
 			    "The lock of %s was taken over: its lease had run out, so whoever held "
 			    "it is dead",
-			    lane->line->name);
+			    name);
+	}
 }
 
 /* Whom a lock of before belonged to is dead: it is there to be removed, or another's by now. */
 static bool is_sweep_over(const struct lane *lane, unsigned events)
 {
-	return lane->sweeper && !lane->line->active &&
-	       events & (LEASE_EV_HELD | LEASE_EV_FOREIGN);
+	return lane->sweeper && !lane->line->active && events & (LEASE_EV_HELD | LEASE_EV_FOREIGN);
 }
 
 static void on_events(struct lock *lock, unsigned events, void *userdata)

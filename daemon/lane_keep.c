@@ -15,7 +15,8 @@
 
 #define REGAIN_USEC (5 * USEC_PER_SEC)
 
-/* --- what is kept ------------------------------------------------------------------------------ */
+/* --- what is kept ------------------------------------------------------------------------------
+ */
 
 /* The job for which the lock was written before does not need its secrets any more. */
 static void forget_kept(struct lane *lane)
@@ -104,8 +105,8 @@ void lane_regain(struct lane *lane)
 	if (!job || !job_is_locked_by_us(job) || job_status_is_final(job->status))
 		return;
 	job->is_state_known = true; /* it runs on it */
-	if (!job->preflight && preflight_new(&job->preflight, &scheduler->setup, job, 0,
-					     on_preflight, job) < 0) {
+	if (!job->preflight &&
+	    preflight_new(&job->preflight, &scheduler->setup, job, 0, on_preflight, job) < 0) {
 		regain_later(lane);
 		return;
 	}
@@ -124,7 +125,8 @@ void lane_regain(struct lane *lane)
 	regain_later(lane);
 }
 
-/* --- a lock that nobody needs ------------------------------------------------------------------ */
+/* --- a lock that nobody needs ------------------------------------------------------------------
+ */
 
 static void begin_sweep(struct lane *lane)
 {

@@ -27,10 +27,11 @@ struct line {
 	char *hold_reason;  /* why nobody's turn comes, in words; NULL: it does */
 	bool lets_push;     /* held for an errored.tfstate: who pushes it may pass */
 	pid_t lost_session; /* of the job for which it is held; 0: none */
-	uint64_t undecided; /* jobs in it of which one may yet turn out to run (job::is_undecided) */
-	bool is_numbered;   /* job::position is right for all of them */
-	bool is_dirty;      /* somebody's place has changed: the owner's to use */
-	void *data;         /* the owner's */
+	uint64_t
+		undecided; /* jobs in it of which one may yet turn out to run (job::is_undecided) */
+	bool is_numbered;  /* job::position is right for all of them */
+	bool is_dirty;     /* somebody's place has changed: the owner's to use */
+	void *data;        /* the owner's */
 	TAILQ_ENTRY(line) link;
 };
 

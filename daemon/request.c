@@ -185,13 +185,13 @@ static void do_info(const struct call *call)
 			request_reply(call, json_pack("{s:o}", "job", request_json_of(job)));
 		return;
 	}
-	request_reply(call,
-	      json_pack("{s:{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:b}}", "daemon", "version",
-			VERSION, "protocol", WIRE_PROTOCOL, "pid", (int)getpid(), "host",
-			call->context->hostname, "running", (json_int_t)queue_active_count(queue),
-			"queued", (json_int_t)queue_waiting_count(queue), "states",
-			(json_int_t)queue_line_count(queue), "stopping",
-			scheduler_is_stopping(scheduler)));
+	request_reply(call, json_pack("{s:{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:b}}", "daemon",
+				      "version", VERSION, "protocol", WIRE_PROTOCOL, "pid",
+				      (int)getpid(), "host", call->context->hostname, "running",
+				      (json_int_t)queue_active_count(queue), "queued",
+				      (json_int_t)queue_waiting_count(queue), "states",
+				      (json_int_t)queue_line_count(queue), "stopping",
+				      scheduler_is_stopping(scheduler)));
 }
 
 static void do_cancel(const struct call *call)
@@ -245,9 +245,9 @@ static void do_resume(const struct call *call)
 
 static void do_get_info(const struct call *call)
 {
-	request_reply(call, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "tfqd", "product", "tfqd",
-			      "version", VERSION, "url", WIRE_URL, "interfaces", WIRE_SERVICE,
-			      WIRE_INTERFACE));
+	request_reply(call, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "tfqd", "product",
+				      "tfqd", "version", VERSION, "url", WIRE_URL, "interfaces",
+				      WIRE_SERVICE, WIRE_INTERFACE));
 }
 
 static void do_get_description(const struct call *call)
@@ -296,9 +296,8 @@ static void do_hello(const struct call *call)
 	job = request_find_job(call, "job");
 	if (!job)
 		return;
-	if (call->peer->runs ||
-	    scheduler_hello(call->context->scheduler, job, call->peer,
-			    phase && strcmp(phase, "new") != 0) < 0) {
+	if (call->peer->runs || scheduler_hello(call->context->scheduler, job, call->peer,
+						phase && strcmp(phase, "new") != 0) < 0) {
 		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
 				"process %d is not the runner of job %" PRIu64,
 				(int)call->peer->owner.pid, job->id);

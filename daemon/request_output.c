@@ -35,8 +35,8 @@ static int take_viewer(const struct call *call, struct job *job)
 		r = scheduler_attach(job, r, (uint64_t)json_integer_value(offset),
 				     json_is_true(json_object_get(call->parameters, "input")));
 	if (r == -EMFILE) {
-		peer_send_error(call->peer, WIRE_E_FULL,
-				"%d viewers wait for that job already", JOB_VIEWERS_MAX);
+		peer_send_error(call->peer, WIRE_E_FULL, "%d viewers wait for that job already",
+				JOB_VIEWERS_MAX);
 	} else if (r < 0) {
 		peer_send_error(call->peer, WIRE_E_BAD_REQUEST,
 				"attach is set, but no AF_UNIX socket came");

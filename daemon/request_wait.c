@@ -77,9 +77,8 @@ static void answer(const struct request_waiting *waiting)
 	const bool goes_on = waiting->job && waiting->more &&
 			     !job_status_is_final(waiting->job->status) &&
 			     peer_watch(peer, waiting->job) >= 0;
-	json_t *parameters = waiting->job
-				     ? json_pack("{s:o}", "job", request_json_of(waiting->job))
-				     : json_incref(waiting->reply);
+	json_t *parameters = waiting->job ? json_pack("{s:o}", "job", request_json_of(waiting->job))
+					  : json_incref(waiting->reply);
 
 	(void)peer_send(peer, parameters ? varlink_reply(parameters, goes_on) : NULL, NULL, 0);
 }

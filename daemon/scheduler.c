@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of a job: submit (scheduler_ask.c) → on disk → queued → (pump picks it) locking → lane gets the lock, runner_link
- * the runner → running → the runner reports the exit → closed, and in the same breath the
- * lane hands the lock to the next one. Everything that can wait (places in the queue, counts,
- * runners started ahead) is done by the pump, once per turn of the loop, after that.
+ * The way of a job: submit (scheduler_ask.c) → on disk → queued → (pump picks it) locking → lane
+ * gets the lock, runner_link the runner → running → the runner reports the exit → closed, and in
+ * the same breath the lane hands the lock to the next one. Everything that can wait (places in the
+ * queue, counts, runners started ahead) is done by the pump, once per turn of the loop, after that.
  */
 #include <assert.h>
 #include <errno.h>

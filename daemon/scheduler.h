@@ -71,9 +71,9 @@ DEFINE_FREEP(scheduler);
  * Accept @job, which is taken on success, and number it. @parameters: of its Submit, kept in the
  * vault. It is accepted for good when its write, job::submitted, is on disk: until then
  * scheduler_unkept() may take it back.
- * Return: 0; -EIO if nothing can be kept at present, store_trouble() says why; -ENOSPC, -EDQUOT or -ENOMEM as queue_add(); -EBUSY if it does not want to
- * wait and would have to; -EDEADLK if a job that runs on that state asks for it; -ESHUTDOWN
- * while stopping.
+ * Return: 0; -EIO if nothing can be kept at present, store_trouble() says why; -ENOSPC, -EDQUOT or
+ * -ENOMEM as queue_add(); -EBUSY if it does not want to wait and would have to; -EDEADLK if a job
+ * that runs on that state asks for it; -ESHUTDOWN while stopping.
  */
 int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t *parameters);
 

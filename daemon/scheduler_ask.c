@@ -103,8 +103,7 @@ static int check_submit(const struct scheduler *scheduler, const struct job *job
 
 int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t *parameters)
 {
-	const struct line *present =
-		queue_find_line(scheduler->queue, job->backend->identity);
+	const struct line *present = queue_find_line(scheduler->queue, job->backend->identity);
 	int r;
 
 	r = check_submit(scheduler, job, present);

@@ -18,7 +18,7 @@ struct scheduler {
 	uint64_t over_count;
 	struct job_list unkept; /* jobs that are not on disk yet, in order */
 	bool is_stopping, is_stopped;
-	bool is_restoring; /* which locks may be left is not known yet */
+	bool is_restoring;           /* which locks may be left is not known yet */
 	sd_event_source *expiry;     /* a look for jobs that may be forgotten */
 	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
@@ -39,13 +39,13 @@ struct lane {
 	sd_event_source *quarantine; /* until then; NULL: never needed */
 	bool must_release;           /* the lock is to be let go before anybody takes it again */
 	bool is_handed_over;         /* the active job came by hand-over */
-	uint64_t kept_job;           /* for which the store knows that there may be a lock; 0: none */
-	uint64_t kept_after;         /* ... once this write is done */
-	sd_event_source *regain;     /* tries again to regain the lock of a job from before */
-	struct job *sweeper;         /* whose lock of before is to be removed; the lane's own */
-	uint64_t exited_usec;        /* exit of the job before, CLOCK_MONOTONIC */
-	uint64_t held_since_usec;    /* CLOCK_BOOTTIME; 0: not held */
-	uint64_t handover_count;     /* since then */
+	uint64_t kept_job;        /* for which the store knows that there may be a lock; 0: none */
+	uint64_t kept_after;      /* ... once this write is done */
+	sd_event_source *regain;  /* tries again to regain the lock of a job from before */
+	struct job *sweeper;      /* whose lock of before is to be removed; the lane's own */
+	uint64_t exited_usec;     /* exit of the job before, CLOCK_MONOTONIC */
+	uint64_t held_since_usec; /* CLOCK_BOOTTIME; 0: not held */
+	uint64_t handover_count;  /* since then */
 };
 
 /* scheduler.c */
@@ -93,7 +93,8 @@ void scheduler_runner_died(struct scheduler *scheduler, struct job *job, const c
 void scheduler_settle(struct scheduler *scheduler, struct job *job);
 /* It is known by now whether @job, which was undecided, runs. */
 void scheduler_decide(struct scheduler *scheduler, struct job *job);
-/* Is what is in the vault of job @id still needed, to run it or for its lock? @userdata: scheduler */
+/* Is what is in the vault of job @id still needed, to run it or for its lock? @userdata: scheduler
+ */
 bool scheduler_needs_secrets(uint64_t id, void *userdata);
 /* A lock of before may be there, and nobody needs it: have it removed. */
 void scheduler_sweep(struct lane *lane);
@@ -133,8 +134,8 @@ bool lane_may_be_left(const struct lane *lane);
 
 /* lane_keep.c: a lock that was there before */
 
-/* Say in the store that @job's lock may be there. Return: may a request go out? lane_on_kept() comes
- * back to it. */
+/* Say in the store that @job's lock may be there. Return: may a request go out? lane_on_kept()
+ * comes back to it. */
 bool lane_keep(struct lane *lane, const struct job *job);
 void lane_on_kept(struct lane *lane, uint64_t upto);
 /* Nothing of ours is there any more. */

@@ -40,8 +40,7 @@ static void welcome_back(struct scheduler *scheduler, struct job *job)
 		runner_link_deadline(job, lock_deadline(lane->lock));
 }
 
-int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
-		    bool has_begun)
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer, bool has_begun)
 {
 	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
 	    has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
@@ -207,7 +206,7 @@ void scheduler_runner_reports(struct scheduler *scheduler, struct job *job,
 		void (*take)(struct scheduler *scheduler, struct job *job,
 			     const struct scheduler_report *report);
 	} takers[] = {
-		{ "ready", on_ready },	 { "refused", on_refused },   { "started", on_started },
+		{ "ready", on_ready },   { "refused", on_refused },   { "started", on_started },
 		{ "prompt", on_prompt }, { "answered", on_answered }, { "exited", on_exited },
 	};
 

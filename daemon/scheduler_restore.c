@@ -27,7 +27,8 @@
 #include "daemon/scheduler_parts.h"
 #include "daemon/submit.h"
 
-/* --- what the runner has left word of ---------------------------------------------------------- */
+/* --- what the runner has left word of ----------------------------------------------------------
+ */
 
 struct found {
 	json_t *reports; /* NULL: none */
@@ -131,7 +132,8 @@ bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line 
 	return false;
 }
 
-/* --- a job ------------------------------------------------------------------------------------- */
+/* --- a job -------------------------------------------------------------------------------------
+ */
 
 /* The job of @record as it was submitted. Return: 0; -ENOENT if its secrets are gone; or a negative
  * errno, and *@ret_error may say more. */
@@ -161,8 +163,8 @@ static int rebuild(struct job **ret, const struct scheduler *scheduler, const st
 static void give_up(struct scheduler *scheduler, struct job *job, bool is_same_boot)
 {
 	if (!job->message) {
-		job_set_message(job,
-				is_same_boot ? "its environment, which tfqd keeps in memory, is "
+		job_set_message(job, is_same_boot
+					     ? "its environment, which tfqd keeps in memory, is "
 					       "gone: terraform was not run; queue it again"
 					     : "the machine was restarted, and its environment, "
 					       "which is kept in memory alone, is gone: terraform "
@@ -211,8 +213,8 @@ static bool lives(const struct job *job, bool is_same_boot)
 static int restore_begun(struct scheduler *scheduler, struct job *job, const struct found *found,
 			 bool is_same_boot)
 {
-	const bool is_alive = !found->end && lives(job, is_same_boot) &&
-			      runner_link_watch(scheduler, job) >= 0;
+	const bool is_alive =
+		!found->end && lives(job, is_same_boot) && runner_link_watch(scheduler, job) >= 0;
 	int r;
 
 	if (!job_status_is_running(job->status))
@@ -326,7 +328,8 @@ static int on_job(const struct store_job *row, const json_t *record, void *userd
 	return restore_live(scheduler, job, record);
 }
 
-/* --- lines and locks ----------------------------------------------------------------------------- */
+/* --- lines and locks -----------------------------------------------------------------------------
+ */
 
 static int on_line(const char *identity, const json_t *record, void *userdata)
 {
@@ -345,10 +348,9 @@ static int on_line(const char *identity, const json_t *record, void *userdata)
 		return -ENOMEM;
 	line->lets_push = json_is_true(json_object_get(record, "lets_push"));
 	/* A session of before the machine's restart is none of today's. */
-	line->lost_session =
-		job_record_is_of_boot(record, scheduler->setup.host->boot)
-			? (pid_t)json_integer_value(json_object_get(record, "session"))
-			: -1;
+	line->lost_session = job_record_is_of_boot(record, scheduler->setup.host->boot)
+				     ? (pid_t)json_integer_value(json_object_get(record, "session"))
+				     : -1;
 	return 0;
 }
 
@@ -427,7 +429,8 @@ bool scheduler_needs_secrets(uint64_t id, void *userdata)
 	return false;
 }
 
-/* --- all of it ------------------------------------------------------------------------------------ */
+/* --- all of it
+ * ------------------------------------------------------------------------------------ */
 
 static int find_next_id(struct scheduler *scheduler)
 {

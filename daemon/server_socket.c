@@ -15,6 +15,9 @@
 #include "common/log.h"
 #include "daemon/access.h"
 
+#define ALIVE_TRIES 20 /* with ALIVE_USEC between them: a second in all */
+#define ALIVE_USEC  50000
+
 static bool is_alive(const struct sockaddr_un *address)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -49,8 +52,12 @@ static int bind_own(struct server_socket *ret, const char *path, gid_t submitter
 				 path);
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	if (is_alive(&address))
-		return log_error(-EADDRINUSE, "Another tfqd serves %s already", path);
+	/* What a tfqd that was killed has just forked holds its socket until it is a runner. */
+	for (int tries = 0; is_alive(&address); tries++) {
+		if (tries >= ALIVE_TRIES)
+			return log_error(-EADDRINUSE, "Another tfqd serves %s already", path);
+		(void)usleep(ALIVE_USEC);
+	}
 	if (unlink(path) < 0 && errno != ENOENT)
 		return log_error(errno, "Failed to remove the old socket %s: %m", path);
 

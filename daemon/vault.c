@@ -22,8 +22,8 @@
 
 #define SHARED_MEMORY "/dev/shm"
 #define FOLDER        "environments"
-#define NAME_BYTES    8 /* of a digest: enough to tell one user's daemons apart */
-#define SECRET_MAX    (4 * 1048576)
+#define NAME_BYTES    8                /* of a digest: enough to tell one user's daemons apart */
+#define SECRET_MAX    INT64_C(4194304) /* bytes */
 
 struct vault {
 	int dir; /* -1: keeps nothing */
@@ -160,9 +160,9 @@ int vault_get(const struct vault *vault, uint64_t id, json_t **ret)
 	char name[32];
 	ssize_t n;
 
-	fd = vault->dir < 0 ? -1
-			    : openat(vault->dir, name_of(name, id, ""),
-				     O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = vault->dir < 0
+		     ? -1
+		     : openat(vault->dir, name_of(name, id, ""), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return vault->dir < 0 ? -ENOENT : -errno;
 	if (fstat(fd, &st) < 0)

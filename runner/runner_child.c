@@ -13,8 +13,9 @@
 #include "runner/runner_parts.h"
 
 #define READS_PER_TURN 16
-#define LAST_MAX       ((size_t)64 << 20) /* bytes; far more than a pipe holds: a stranger has it, too \
-					   */
+#define LAST_MAX                                                                        \
+	((size_t)64 << 20) /* bytes; far more than a pipe holds: a stranger has it, too \
+			    */
 
 /* @is_final: whatever is still to come would come from nobody. */
 static void read_output(struct runner *runner, int *fd, sd_event_source **io, uint8_t stream,

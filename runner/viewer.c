@@ -146,8 +146,7 @@ static size_t write_note(unsigned char *bytes, const char *text)
 	frame_encode_header(bytes, &(struct frame){
 					   .type = FRAME_NOTE,
 					   .len = (uint32_t)len,
-					   .at_usec = clock_usec(CLOCK_REALTIME),
-				   });
+				   }); /* without a time: it is not in the recording */
 	memcpy(bytes + FRAME_HEADER_LEN, text, len);
 	return FRAME_HEADER_LEN + len;
 }

@@ -245,24 +245,28 @@ static unsigned watch(struct lease *lease, uint64_t now, const struct lease_answ
 	return events;
 }
 
+/* What was held is another's. Return: the events of it; 0: we had removed it ourselves. */
+static unsigned lose(struct lease *lease)
+{
+	const bool was_wanted = lease->wanted != 0;
+	const bool was_removed = lease->removing;
+
+	lease_close_writes(lease, "");
+	forget_held(lease, !was_wanted ? LEASE_FREE : was_removed ? LEASE_LOOK : LEASE_LOST);
+	if (was_removed)
+		return 0;
+	return was_wanted ? LEASE_EV_LOST : LEASE_EV_LOST | LEASE_EV_RELEASED;
+}
+
 static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease_answer *answer)
 {
 	const bool was_refused = lease->refused, was_own = lease->foreign_is_own;
 	unsigned events;
 
 	explain_refusal(lease);
-	if (lease->state == LEASE_HELD) {
-		const bool was_wanted = lease->wanted != 0;
-		const bool was_removed = lease->removing;
-
-		lease_close_writes(lease, "");
-		forget_held(lease, !was_wanted   ? LEASE_FREE
-				   : was_removed ? LEASE_LOOK
-						 : LEASE_LOST);
-		if (!was_removed)
-			return was_wanted ? LEASE_EV_LOST : LEASE_EV_LOST | LEASE_EV_RELEASED;
-	}
-
+	events = lease->state == LEASE_HELD ? lose(lease) : 0;
+	if (events)
+		return events;
 	lease->must_settle = false;
 	lease->refused = false;
 	lease->failures = answer->is_own && was_own ? lease->failures : 0;

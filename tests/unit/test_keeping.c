@@ -157,7 +157,7 @@ END_TEST
 
 START_TEST(what_is_no_record_is_refused)
 {
-	static const char *const needed[] = { "id",	 "status",  "priority", "owner",
+	static const char *const needed[] = { "id",       "status",  "priority", "owner",
 					      "identity", "command", "state",    "operation" };
 	CLEANUP(job_freep) struct job *job = make_job();
 
@@ -218,7 +218,8 @@ START_TEST(the_vault_is_in_memory_and_gives_back)
 }
 END_TEST
 
-/* --- files ------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------
+ */
 
 static void append(int fd, const char *text)
 {
@@ -265,7 +266,8 @@ START_TEST(reports_are_read_as_far_as_they_make_sense)
 }
 END_TEST
 
-/* --- processes ---------------------------------------------------------------------------------- */
+/* --- processes ----------------------------------------------------------------------------------
+ */
 
 START_TEST(a_process_is_told_from_another_with_its_number)
 {

@@ -204,7 +204,8 @@ static void want(uint64_t job)
 		return;
 	}
 	ck_assert_int_eq(lock_claim_new(&claim, job,
-					&(struct lock_claim_words){ "id", "op", "who", "1", "b/k" }),
+					&(struct lock_claim_words){ "id", "op", "who", "1",
+								    "b/k" }),
 			 0);
 	for (int i = 0; i < LOCK_KIND_COUNT; i++) {
 		struct fake *fake = calloc(1, sizeof(*fake));
