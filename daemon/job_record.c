@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 /* --- writing --------------------------------------------------------------------------------- */
 
 static json_t *owner_json(const struct job_owner *owner)
@@ -92,9 +94,7 @@ static int take(char **to, const json_t *object, const char *name, bool is_neede
 
 	if (!text)
 		return is_needed ? -EBADMSG : 0;
-	free(*to);
-	*to = strdup(text);
-	return *to ? 0 : -ENOMEM;
+	return text_replace(to, text);
 }
 
 static int take_owner(struct job_owner *owner, const json_t *object)

@@ -268,7 +268,7 @@ static int restore_live(struct scheduler *scheduler, struct job *job, const json
 	int r;
 
 	r = rebuild(&whole, scheduler, job, record, &error);
-	if (r >= 0) {
+	if (whole) {
 		job_free(job);
 		job = whole;
 	} else if (r != -ENOENT) {

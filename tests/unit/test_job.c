@@ -40,10 +40,11 @@ static struct job *make_job(void)
 	ck_assert_ptr_nonnull(job->env);
 	job->env[0] = strdup("AWS_SECRET_ACCESS_KEY=hush");
 	job->env[1] = strdup("B=2");
-	for (uint64_t i = 0; i < 2; i++)
+	for (uint64_t i = 0; i < 2; i++) {
 		ck_assert_int_eq(job_add_viewer(job, open("/dev/null", O_RDONLY | O_CLOEXEC), i,
 						i == 0),
 				 0);
+	}
 	job->stdin_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ck_assert(job->viewers[1].fd >= 0 && job->stdin_fd >= 0);
 	return job;
