@@ -37,14 +37,14 @@ static void prepare(struct runner *runner, const json_t *spec)
 		runner_tell(runner, "ready", NULL);
 }
 
-/* The job is over for the daemon. If it never ran here, the viewers are told why. */
+/* The job is over for the daemon, which is not looked for any more. If it never ran here, the
+ * viewers are told why. */
 static void end(struct runner *runner, const json_t *parameters)
 {
 	const char *message = json_string_value(json_object_get(parameters, "message"));
 
 	if (runner->is_started && !runner->is_over)
 		return; /* it is not over while anything of it lives */
-	runner->is_dismissed = true;
 	runner_drop_link(runner);
 	if (!runner->is_started && !runner->spec)
 		(void)sd_event_exit(runner->event, 0);

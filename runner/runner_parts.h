@@ -62,9 +62,9 @@ struct runner {
 	int status;                           /* of the child, from waitpid(2) */
 	struct terminal_size size, next_size; /* as it is; as it is to be */
 
-	bool is_refused, is_dismissed; /* tfqd does not know us; it needs us no more */
-	bool prepared_lock;            /* the child that waits has -lock=false */
-	bool is_child_gone;            /* it died while it waited */
+	bool is_refused;    /* tfqd does not know us */
+	bool prepared_lock; /* the child that waits has -lock=false */
+	bool is_child_gone; /* it died while it waited */
 	bool is_started, is_exited, is_over;
 	bool has_leftovers; /* terraform has exited, they were sent SIGTERM */
 	bool is_killing;    /* whatever is left gets SIGKILL, again and again */

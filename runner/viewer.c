@@ -178,6 +178,8 @@ static void begin_frame(struct viewer *viewer)
 {
 	viewer->body_len = 0;
 	viewer->is_deaf = frame_decode_header(&viewer->frame, viewer->header) < 0;
+	if (viewer->is_deaf)
+		viewer->setup.callbacks->on_deaf(viewer, viewer->setup.userdata);
 }
 
 static void take_body(struct viewer *viewer, const char *data, size_t len)

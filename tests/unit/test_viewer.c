@@ -17,7 +17,7 @@ static int peer;
 
 static char typed[FRAME_BODY_MAX + 1];
 static size_t typed_len, typed_ends, gone, room;
-static unsigned resizes;
+static unsigned resizes, deaf;
 static uint16_t rows, columns;
 
 static size_t get_room(const struct viewer *who, void *userdata)
@@ -60,7 +60,15 @@ static void on_gone(struct viewer *who, void *userdata)
 	gone++;
 }
 
-static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize, on_gone };
+static void on_deaf(struct viewer *who, void *userdata)
+{
+	ck_assert_ptr_eq(who, viewer);
+	(void)userdata;
+	deaf++;
+}
+
+static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize, on_deaf,
+						   on_gone };
 
 static int make_viewer(struct viewer **ret, int fd, uint64_t offset, bool may_type)
 {
@@ -78,7 +86,7 @@ static void setup(void)
 	int fds[2];
 
 	typed_len = typed_ends = gone = 0;
-	resizes = 0;
+	resizes = deaf = 0;
 	room = VIEWER_ROOM_ALL;
 	recording = (struct recording){ 0 };
 	recording.fd = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
@@ -307,6 +315,7 @@ START_TEST(length_beyond_all_bounds_ends_the_conversation)
 	ck_assert_uint_eq(typed_len, 0);
 	ck_assert_uint_eq(gone, 0);
 	ck_assert(!viewer_may_type(viewer));
+	ck_assert_uint_eq(deaf, 1);
 }
 END_TEST
 
