@@ -61,6 +61,8 @@ static void read_attach(struct run *run)
 	}
 	run->is_running = !run->is_over && (run->is_running || stream->has_output);
 	run->wants_screen = run->wants_screen || stream->has_screen;
+	run->is_resized = run->is_resized || stream->was_told; /* it may be our window again */
+	stream->was_told = false;
 	if (stream->error < 0)
 		run_lose_terminal(run, stream->error);
 }

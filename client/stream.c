@@ -109,8 +109,10 @@ static bool take_frame(struct stream *stream, const struct frame *frame)
 	case FRAME_OUTPUT: take_output(stream, frame); break;
 	case FRAME_NOTE:
 		take_note(stream, frame);
-		if (frame->at_usec == 0)
+		if (frame->at_usec == 0) {
+			stream->was_told = true;
 			return false;
+		}
 		stream->has_output = true;
 		break;
 	case FRAME_RESIZE: stream->has_screen = true; break;

@@ -22,6 +22,7 @@ struct stream {
 	uint64_t offset; /* bytes of the recording that were taken in */
 	bool has_output; /* terraform's, or a note; before that, a recording may be made anew */
 	bool has_screen; /* terraform has a terminal */
+	bool was_told;   /* a note to us alone has come, as of who types; the reader's to clear */
 	bool has_ended;
 	bool never_ran;
 	int exit_code;         /* once it has ended */

@@ -600,7 +600,7 @@ def real_terminal():
         world.wait_unlocked()
 
 
-@case("a job that was queued without a terminal to watch is attached to from two, and the last one types")
+@case("a job is watched from two terminals: the last one types, and its size counts, until it leaves")
 def real_attach():
     with World(terraform=False) as world:
         work = world.directory(init="by hand")
@@ -612,8 +612,12 @@ def real_attach():
         second.type("from the second\r")
         second.wait_shown("answered <from the second>\r\n")
         first.wait_shown("answered <from the second>\r\n")
+        second.resize(50, 100)
+        first.wait_shown("resized to 50 100\r\n")
         second.type("\x10\x11")
         same(second.wait(), 0, "the exit code after the keys")
+        first.wait_shown("who typed has left")
+        first.wait_shown("resized to 24 60\r\n")
         contains(second.shown, "tfq: #1 goes on without you; tfq attach 1")
         waits = work.spawn("wait", "1")
         follows = work.spawn("logs", "-f", "1")
