@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (BUILD, RUNNER, SANITIZER, Varlink, World, case, check, children_of, contains,  # noqa: E402
+from harness import (BUILD, RUNNER, SANITIZER, TERRAFORM, Varlink, World, case, check, children_of, contains,  # noqa: E402
                      is_alive, lacks, main, parallel, same, wait_for)
 
 START, OUTPUT, EXIT, NOTE, RESIZE, INPUT, INPUT_END = 1, 2, 3, 4, 5, 16, 17
@@ -412,7 +413,7 @@ def backs_off():
             stage.link.close()
         gaps = [after - before for before, after in zip(times, times[1:])]
         check(gaps[-1] > 0.5 and sum(gaps) > 1, f"the pauses are {gaps}")
-        check(max(gaps) < 2.5, f"the pauses are {gaps}")
+        check(max(gaps) < 5, f"the pauses are {gaps}")
         same(stage.accept()["phase"], "running", "the phase")
 
 
@@ -428,7 +429,7 @@ def not_wanted():
         wait_for(lambda: b"NotAllowed" in stage.read("err"), "the runner's log")
         stage.listener.settimeout(40)
         same(stage.accept()["phase"], "running", "the phase")
-        check(25 < time.monotonic() - refused_at < 35, f"asked again after {time.monotonic() - refused_at} s")
+        check(25 < time.monotonic() - refused_at < 40, f"asked again after {time.monotonic() - refused_at} s")
         check(is_alive(pid), "terraform is dead")
         stage.order("stop", level=1)
         same(stage.report("exited")["exit_signal"], 2, "the signal")
@@ -487,7 +488,7 @@ def hanging_tfqd():
             pass
         stage.link.close()
         wait_for(lambda: not is_alive(pid), "terraform's end")
-        check(time.clock_gettime(time.CLOCK_BOOTTIME) < end - 4, "it was killed too late")
+        check(time.clock_gettime(time.CLOCK_BOOTTIME) < end - 2, "it was killed too late")
         stage.leave()
         for other in others:
             other.close()
@@ -860,8 +861,8 @@ def lingers():
         before = time.monotonic()
         time.sleep(20)
         late.socket.recv(1 << 20)  # reads on, a little
-        wait_for(lambda: stage.runner.poll() is not None, "the runner's end", 80)
-        check(75 < time.monotonic() - before < 85, f"it left after {time.monotonic() - before} s")
+        wait_for(lambda: stage.runner.poll() is not None, "the runner's end", 90)
+        check(75 < time.monotonic() - before < 100, f"it left after {time.monotonic() - before} s")
         seat.close()
         stage.leave()
 
@@ -888,6 +889,28 @@ def asks():
             seat.close()
             stage.leave()
             same(stage.events(), ["going", "started", "exited"], "the reports")
+
+
+@parallel("terraform itself asks on a terminal, in colours, and takes an answer; nobody there, it is stopped")
+def terraform_asks():
+    World.need_terraform()
+    for answer, wanted in ((b"yes\r", "Apply complete!"), (b"no\r", "Apply cancelled."), (None, "interrupted")):
+        with Stage(binary=TERRAFORM, tty=True, approval_timeout=600000) as stage:
+            stage.write("main.tf", 'resource "terraform_data" "x" {}\n')
+            seat = Seat(stage, input=answer is not None)
+            stage.go()
+            stage.report("prompt")
+            if answer:
+                seat.type(answer)
+            stage.report("answered")
+            told = stage.report("exited")
+            same(told["exit_code"], 0 if answer == b"yes\r" else 1, "the exit code")
+            same("message" in told, answer is None, "whether the report has a message")
+            text = output_of(seat.wait_end()).decode()
+            contains(re.sub("\x1b\\[[0-9;]*m", "", text), "Enter a value:", wanted)
+            check("\x1b[" in text, "no colours")
+            same(told["errored_state"], False, "errored_state")
+            stage.leave()
 
 
 @case("what only looks like a question, or is over at once, is none")
@@ -930,19 +953,19 @@ def unanswered():
 
 @parallel("who could answer stops that clock; it starts anew when they leave")
 def clock_stops():
-    with Stage(ASKS.replace("exit 1", "sleep 0.3; exit 1"), tty=True, approval_timeout=1000000) as stage:
+    with Stage(ASKS.replace("exit 1", "sleep 0.3; exit 1"), tty=True, approval_timeout=2000000) as stage:
         seat = Seat(stage, input=True)
         stage.go()
         stage.report("prompt")
-        stage.has_no_report(1.5)
+        stage.has_no_report(2.5)
         seat.close()
-        stage.has_no_report(0.6)
+        stage.has_no_report(1)
         seat = Seat(stage, input=True)
-        stage.has_no_report(1.2)
+        stage.has_no_report(2.5)
         seat.close()
         left = time.monotonic()
         stage.report("answered")
-        check(time.monotonic() - left > 0.9, f"it ends after {time.monotonic() - left} s")
+        check(time.monotonic() - left > 1.9, f"it ends after {time.monotonic() - left} s")
         stage.report("exited")
 
 
