@@ -26,7 +26,8 @@ struct line {
 	struct job *active;
 	char *hold_reason;  /* why nobody's turn comes, in words; NULL: it does */
 	bool lets_push;     /* held for an errored.tfstate: who pushes it may pass */
-	pid_t lost_session; /* of the job for which it is held; 0: none */
+	pid_t lost_session; /* of the job for which it is held, of its runner; 0: none */
+	pid_t lost_pid;     /* ... of its terraform, which has a session of its own on a terminal */
 	uint64_t
 		undecided; /* jobs in it of which one may yet turn out to run (job::is_undecided) */
 	bool is_numbered;  /* job::position is right for all of them */

@@ -240,6 +240,7 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 		     job->id, line->name) < 0)
 		line->hold_reason = NULL;
 	line->lost_session = job->session;
+	line->lost_pid = job->session > 0 ? job->pid : 0;
 	lock_set_takeover(lane_of(line)->lock, false); /* nor may anybody elsewhere go on */
 	queue_remove(scheduler->queue, job);
 	scheduler_note_line(scheduler, line);

@@ -176,6 +176,13 @@ void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, 
 		scheduler_let_go(scheduler, job);
 }
 
+/* Does a process of the lost job live? */
+static bool has_survivor(const struct line *line)
+{
+	return (line->lost_session > 0 && proc_survivor(line->lost_session)) ||
+	       (line->lost_pid > 0 && proc_survivor(line->lost_pid));
+}
+
 int scheduler_resume(struct scheduler *scheduler, const char *state)
 {
 	struct line *line = queue_find_line(scheduler->queue, state);
@@ -185,13 +192,13 @@ int scheduler_resume(struct scheduler *scheduler, const char *state)
 		return -ENOENT;
 	if (!line->hold_reason || lane_of(line)->is_quarantined)
 		return -EALREADY;
-	if (line->lost_session && proc_survivor(line->lost_session))
+	if (has_survivor(line))
 		return -EBUSY;
 	log_info("The queue of %s goes on", line->name);
 	free(line->hold_reason);
 	line->hold_reason = NULL;
 	line->lets_push = false;
-	line->lost_session = 0;
+	line->lost_session = line->lost_pid = 0;
 	line->is_dirty = true;
 	scheduler_note_line(scheduler, line);
 	lane = lane_of(line);

@@ -46,10 +46,10 @@ void scheduler_note_line(struct scheduler *scheduler, const struct line *line)
 		return;
 	}
 	(void)store_put_line(scheduler->setup.store, line->identity,
-			     json_pack("{s:s, s:s, s:b, s:i, s:s}", "state", line->name, "reason",
-				       line->hold_reason, "lets_push", line->lets_push, "session",
-				       (int)line->lost_session, "boot",
-				       scheduler->setup.host->boot));
+			     json_pack("{s:s, s:s, s:b, s:i, s:i, s:s}", "state", line->name,
+				       "reason", line->hold_reason, "lets_push", line->lets_push,
+				       "session", (int)line->lost_session, "pid",
+				       (int)line->lost_pid, "boot", scheduler->setup.host->boot));
 }
 
 void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,

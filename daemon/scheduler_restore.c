@@ -348,10 +348,13 @@ static int on_line(const char *identity, const json_t *record, void *userdata)
 	if (!line->hold_reason)
 		return -ENOMEM;
 	line->lets_push = json_is_true(json_object_get(record, "lets_push"));
-	/* A session of before the machine's restart is none of today's. */
-	line->lost_session = job_record_is_of_boot(record, scheduler->setup.host->boot)
-				     ? (pid_t)json_integer_value(json_object_get(record, "session"))
-				     : -1;
+	line->lost_session = (pid_t)json_integer_value(json_object_get(record, "session"));
+	line->lost_pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
+	/* Those of before the machine's restart are none of today's. */
+	if (line->lost_session && !job_record_is_of_boot(record, scheduler->setup.host->boot)) {
+		line->lost_session = -1;
+		line->lost_pid = 0;
+	}
 	return 0;
 }
 
