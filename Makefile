@@ -244,7 +244,7 @@ lint-license:
 # Includes point one way: common knows no program, no program another, and the pure
 # modules know no loop, no network and no clock.
 PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
-          daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence common/tfargs common/parse common/frame \
+          daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence runner/prompt common/tfargs common/parse common/frame \
           common/timestamp common/aws_profile runner/aws/sts_answer, \
           $(m).c $(m).h))
 forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)

@@ -50,9 +50,13 @@ static void print_help(void)
 		"      --version, --help\n"
 		"\n"
 		"Commands:\n");
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		(void)printf("  tfq %-8s %-21s %s\n", commands[i].name, commands[i].usage,
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const char *usage = commands[i].usage;
+
+		(void)printf("  tfq %-8s %-21s%s%s\n", commands[i].name, usage,
+			     strlen(usage) < 26 ? " " : "\n                                     ",
 			     commands[i].help);
+	}
 	(void)printf(
 		"\n"
 		"Exit codes: terraform's own; 128+n if signal n killed it; 64 usage, 69 no daemon,\n"

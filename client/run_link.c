@@ -33,7 +33,7 @@ bool run_is_status(const struct run *run, const char *status)
 /* A runner that tfqd has to start again makes a new recording, if nothing was in the old one. */
 static uint64_t next_offset(const struct run *run)
 {
-	return run->stream.has_output || run->kind == RUN_FOLLOW ? run->stream.offset : 0;
+	return run->stream.has_output ? run->stream.offset : 0;
 }
 
 static json_t *attach_json(const struct run *run, bool has_attach, bool has_stdin)
@@ -150,6 +150,30 @@ static void take_job(struct run *run, const json_t *message)
 	}
 }
 
+static void say_away(struct run *run)
+{
+	if (run->said_away || run->kind == RUN_WAIT)
+		return;
+	waiting_clear(&run->waiting);
+	if (run->job) {
+		print_error("tfqd went away; #%" PRIu64 " %s; waiting for tfqd to come back",
+			    run->id, run->is_running ? "goes on" : "stays queued");
+	} else {
+		print_error("tfqd went away before it answered; waiting for it to come back");
+	}
+	run->said_away = true;
+}
+
+static void wait_for_return(struct run *run)
+{
+	if (run->is_attach_new && run->attach >= 0) /* nobody has the other end */
+		(void)close(TAKE_FD(run->attach));
+	run->is_attach_new = false;
+	run->was_away = true;
+	if (!run->stream.has_ended)
+		say_away(run);
+}
+
 /* Return: 0 if it is tried again, or the exit code. */
 static int take_error(struct run *run, const json_t *message)
 {
@@ -158,6 +182,7 @@ static int take_error(struct run *run, const json_t *message)
 
 	if (strcmp(error, WIRE_E_STOPPING) == 0 && run->id) {
 		link_lose(&run->link, now);
+		wait_for_return(run);
 		return 0;
 	}
 	if (strcmp(error, WIRE_E_STOPPING) == 0 &&
@@ -175,22 +200,8 @@ static int take_error(struct run *run, const json_t *message)
 	return rpc_check(message);
 }
 
-/* --- tfqd is not there -------------------------------------------------------------------------
+/* --- while it is not there ---------------------------------------------------------------------
  */
-
-static void say_away(struct run *run)
-{
-	if (run->said_away || run->kind == RUN_WAIT)
-		return;
-	waiting_clear(&run->waiting);
-	if (run->job) {
-		print_error("tfqd went away; #%" PRIu64 " %s; waiting for tfqd to come back",
-			    run->id, run->is_running ? "goes on" : "stays queued");
-	} else {
-		print_error("tfqd went away before it answered; waiting for it to come back");
-	}
-	run->said_away = true;
-}
 
 /* Return: 0, or the exit code. */
 static int lose_link(struct run *run)
@@ -202,12 +213,21 @@ static int lose_link(struct run *run)
 			"shows");
 		return EXIT_NO_DAEMON;
 	}
-	if (run->is_attach_new && run->attach >= 0) /* nobody has it */
-		(void)close(TAKE_FD(run->attach));
-	run->is_attach_new = false;
-	run->was_away = true;
-	if (!run->stream.has_ended)
-		say_away(run);
+	wait_for_return(run);
+	return 0;
+}
+
+/* Return: 0, or the exit code. */
+static int take_message(struct run *run, const json_t *message)
+{
+	const json_t *job = json_object_get(json_object_get(message, "parameters"), "job");
+
+	if (json_is_string(json_object_get(message, "error")))
+		return take_error(run, message);
+	if (is_another(run, job))
+		return say_unknown(run);
+	if (job)
+		take_job(run, message);
 	return 0;
 }
 
@@ -215,26 +235,19 @@ int run_read_link(struct run *run, short revents)
 {
 	struct varlink *varlink = run->link.varlink;
 	json_t *message = NULL;
-	int r = 0, code;
+	int r = 0, code = 0;
 
 	if (revents & POLLOUT)
 		r = varlink_flush(varlink);
 	if (r >= 0 && revents & (POLLIN | POLLHUP | POLLERR))
 		r = varlink_read(varlink);
-	while (run->link.varlink && !run->is_over && !run->has_detached &&
+	while (code == 0 && run->link.varlink && !run->is_over && !run->has_detached &&
 	       varlink_next(varlink, &message) > 0) {
-		const json_t *job = json_object_get(json_object_get(message, "parameters"), "job");
-
-		if (json_is_string(json_object_get(message, "error")))
-			code = take_error(run, message);
-		else
-			code = is_another(run, job) ? say_unknown(run) : 0;
-		if (code == 0 && job)
-			take_job(run, message);
+		code = take_message(run, message);
 		json_decref(message);
-		if (code != 0)
-			return code;
 	}
+	if (code != 0)
+		return code;
 	if (run->is_over || run->has_detached)
 		link_close(&run->link);
 	else if (r < 0 && run->link.varlink)

@@ -23,7 +23,8 @@ enum frame_type {
 	FRAME_OUTPUT = 2, /* body: bytes that the child wrote to stream */
 	FRAME_EXIT = 3,   /* stream: 0 exit code, 1 signal, 2 never ran; body: u32 code or signal,
 			     then words */
-	FRAME_NOTE = 4,   /* body: a sentence of the runner's own */
+	FRAME_NOTE = 4,   /* body: a sentence of the runner's own; of time 0: to this viewer
+			     alone, not recorded */
 	FRAME_RESIZE = 5, /* body: u16 rows, u16 columns of the terminal; also viewer to runner */
 	/* viewer to runner, never recorded */
 	FRAME_INPUT = 16,     /* body: bytes for the child's stdin */

@@ -104,8 +104,9 @@ struct job {
 	bool is_cancelled; /* somebody asked for its end */
 	bool is_refused;   /* it cannot be run: the pump ends it, message says why */
 	bool is_lock_lost; /* somebody replaced it while terraform ran */
-	int interrupts;    /* SIGINTs that its runner was told to send */
-	bool is_busy;      /* did not want to wait, and would have had to */
+	bool is_fenced; /* its runner ends it when the lease does: only then may others have it */
+	int interrupts; /* SIGINTs that its runner was told to send */
+	bool is_busy;   /* did not want to wait, and would have had to */
 
 	TAILQ_ENTRY(job) in_line;   /* line::waiting */
 	TAILQ_ENTRY(job) in_unkept; /* scheduler::unkept, while job::submitted is not 0 */

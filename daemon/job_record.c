@@ -22,7 +22,7 @@ static json_t *owner_json(const struct job_owner *owner)
 /* clang-format off */
 static json_t *run_json(const struct job *job)
 {
-	return json_pack("{s:i, s:I, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:I}",
+	return json_pack("{s:i, s:I, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:I}",
 			 "runner", (int)job->runner_pid,
 			 "runner_start", (json_int_t)job->runner_start,
 			 "session", (int)job->session,
@@ -32,6 +32,7 @@ static json_t *run_json(const struct job *job)
 			 "interrupts", job->interrupts,
 			 "cancelled", job->is_cancelled,
 			 "lock_lost", job->is_lock_lost,
+			 "fenced", job->is_fenced,
 			 "busy", job->is_busy,
 			 "state_known", job->is_state_known,
 			 "handover", job->handover_usec == UINT64_MAX
@@ -189,6 +190,7 @@ static void apply_run(struct job *job, const json_t *run)
 	job->interrupts = (int)number_of(run, "interrupts");
 	job->is_cancelled = flag_of(run, "cancelled");
 	job->is_lock_lost = flag_of(run, "lock_lost");
+	job->is_fenced = flag_of(run, "fenced");
 	job->is_busy = flag_of(run, "busy");
 	job->is_state_known |= flag_of(run, "state_known");
 	job->handover_usec =

@@ -166,7 +166,11 @@ void lane_take_lock(struct lane *lane, struct job *job)
 				      strerror(-r));
 		return;
 	}
-	lock_set_takeover(lane->lock, lane_takes_over(lane) && !lane->line->lost_session);
+	/* One that runs since before keeps to what its runner was told. */
+	lock_set_takeover(lane->lock,
+			  !lane->line->lost_session &&
+				  (job_status_is_running(job->status) ? job->is_fenced
+								      : lane_takes_over(lane)));
 	identity_unref(lane->identity);
 	lane->identity = identity_ref(preflight_identity(job->preflight));
 	lock_want(lane->lock, claim);

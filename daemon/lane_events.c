@@ -115,8 +115,7 @@ static void on_expired(struct lane *lane, struct job *active)
 /* As long as it may be taken over, its runner has to know until when it is ours. */
 static void tell_deadline(struct lane *lane, struct job *active)
 {
-	if (lane_takes_over(lane) && active && job_status_is_running(active->status) &&
-	    job_is_locked_by_us(active))
+	if (active && job_status_is_running(active->status) && active->is_fenced)
 		runner_link_deadline(active, lock_deadline(lane->lock));
 	else if (active)
 		lane_try_go(lane, active);

@@ -30,8 +30,8 @@ static void print_help(void)
 		"                     (~/.config/tfqd/tfqd.conf if not root)\n"
 		"  --socket PATH      listen there instead of " PATHS_SYSTEM_SOCKET "\n"
 		"                     ($XDG_RUNTIME_DIR/tfqd/tfqd.sock if not root)\n"
-		"  --state-dir DIR    recordings of what jobs print (/var/lib/tfqd)\n"
-		"  --runtime-dir DIR  what a reboot may forget (/run/tfqd)\n"
+		"  --state-dir DIR    queue, history, recordings of what jobs print (/var/lib/tfqd)\n"
+		"  --runtime-dir DIR  what a reboot may forget: socket, environments (/run/tfqd)\n"
 		"  --check-config     check the configuration and exit\n"
 		"  --version          print the version and exit\n"
 		"  --help             print this and exit\n");

@@ -284,6 +284,11 @@ static void do_get_description(const struct call *call)
 static void do_hello(const struct call *call)
 {
 	const char *phase = json_string_value(json_object_get(call->parameters, "phase"));
+	const struct scheduler_hello hello = {
+		.has_begun = phase && strcmp(phase, "new") != 0,
+		.deadline_usec =
+			(uint64_t)json_integer_value(json_object_get(call->parameters, "deadline")),
+	};
 	struct job *job;
 	const json_int_t protocol =
 		json_integer_value(json_object_get(call->parameters, "protocol"));
@@ -296,8 +301,8 @@ static void do_hello(const struct call *call)
 	job = request_find_job(call, "job");
 	if (!job)
 		return;
-	if (call->peer->runs || scheduler_hello(call->context->scheduler, job, call->peer,
-						phase && strcmp(phase, "new") != 0) < 0) {
+	if (call->peer->runs ||
+	    scheduler_hello(call->context->scheduler, job, call->peer, &hello) < 0) {
 		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
 				"process %d is not the runner of job %" PRIu64,
 				(int)call->peer->owner.pid, job->id);

@@ -249,8 +249,6 @@ static void hold_line(struct scheduler *scheduler, struct job *job)
 void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 {
 	const struct lane *lane = lane_of(job->line);
-	/* Where the lease may be taken over, its runner must know until when it is ours. */
-	const bool is_fenced = job_is_locked_by_us(job) && lane_takes_over(lane);
 
 	job->go_after = 0;
 	if (job->interrupts > 0) { /* it was called off while it waited for the disk */
@@ -259,7 +257,7 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 			       job->is_lock_lost ? JOB_EV_EXIT_BAD : JOB_EV_EXIT_STOPPED);
 		return;
 	}
-	runner_link_go(job, is_fenced ? lock_deadline(lane->lock) : 0,
+	runner_link_go(job, job->is_fenced ? lock_deadline(lane->lock) : 0,
 		       scheduler->setup.config->stop_grace_usec);
 }
 
@@ -270,11 +268,14 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job)
  */
 static void start(struct scheduler *scheduler, struct job *job)
 {
-	const bool is_early = lane_of(job->line)->is_handed_over;
-	const uint64_t noted = scheduler_note(scheduler, job);
+	const struct lane *lane = lane_of(job->line);
+	uint64_t noted;
 
-	job->go_after = is_early ? job->armed : noted;
-	if (is_early && scheduler_is_kept(scheduler, job->go_after))
+	/* Where the lease may be taken over, its runner must know until when it is ours. */
+	job->is_fenced = job_is_locked_by_us(job) && lane_takes_over(lane);
+	noted = scheduler_note(scheduler, job);
+	job->go_after = lane->is_handed_over ? job->armed : noted;
+	if (lane->is_handed_over && scheduler_is_kept(scheduler, job->go_after))
 		scheduler_let_go(scheduler, job);
 }
 

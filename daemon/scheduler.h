@@ -127,12 +127,16 @@ const struct lock *scheduler_lock(const struct line *line);
 
 /* --- runners ------------------------------------------------------------------------------- */
 
-/*
- * @peer says it is the runner of @job, whose terraform @has_begun. Return: 0, or -EPERM if it is
- * not the process that was started for it.
- */
+/* What a runner says of itself (wire.h, Hello). */
+struct scheduler_hello {
+	bool has_begun;         /* its terraform was let go */
+	uint64_t deadline_usec; /* ... under a lease until then, as far as it knows; 0: under none */
+};
+
+/* @peer says it is the runner of @job. Return: 0, or -EPERM if it is not the process that was
+ * started for it. */
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
-		    bool has_begun);
+		    const struct scheduler_hello *hello);
 
 /* What a runner reports of its job (wire.h, Report). Times: CLOCK_MONOTONIC microseconds. */
 struct scheduler_report {

@@ -22,7 +22,7 @@ static bool is_runner(const struct job *job, const struct peer *peer)
 }
 
 /* It comes back to us, who were not there for a while: what has happened is in its reports. */
-static void welcome_back(struct scheduler *scheduler, struct job *job)
+static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t deadline_usec)
 {
 	struct lane *lane;
 
@@ -31,19 +31,23 @@ static void welcome_back(struct scheduler *scheduler, struct job *job)
 	if (!job_status_is_running(job->status) || !job->line)
 		return;
 	lane = lane_of(job->line);
+	/* What it was told is what counts, also if we had no time to write it down. */
+	job->is_fenced = deadline_usec > 0;
+	lock_set_takeover(lane->lock, job->is_fenced);
 	for (size_t i = 0; i < job->viewer_count; i++)
 		(void)runner_link_attach(job, &job->viewers[i]);
 	job_close_fds(job);
 	if (job->interrupts > 0) /* asked for while it could not hear */
 		runner_link_stop(job, job->interrupts);
-	if (lane->lock && lane_takes_over(lane) && lock_is_held_by(lane->lock, job->id))
+	if (lane->lock && job->is_fenced && lock_is_held_by(lane->lock, job->id))
 		runner_link_deadline(job, lock_deadline(lane->lock));
 }
 
-int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer, bool has_begun)
+int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
+		    const struct scheduler_hello *hello)
 {
 	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
-	    has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
+	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
 		journal_job(LOG_WARNING, job,
 			    "process %d of %s says that it is its runner, and is not: refused",
 			    (int)peer->owner.pid, peer->owner.name);
@@ -53,8 +57,8 @@ int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *p
 	}
 	job->runner = peer;
 	peer->runs = job;
-	if (has_begun)
-		welcome_back(scheduler, job);
+	if (hello->has_begun)
+		welcome_back(scheduler, job, hello->deadline_usec);
 	else
 		runner_link_prepare(scheduler, job);
 	return 0;

@@ -9,45 +9,45 @@ static const char question[] = "Enter a value:";
 #define CAN          '\030'
 #define SUB          '\032'
 
+static enum prompt_escape after_escape(char c)
+{
+	switch (c) {
+	case '[': return PROMPT_CSI;
+	case ']': return PROMPT_STRING;
+	case ESC: return PROMPT_ESCAPE;
+	default: return c >= ' ' && c <= '/' ? PROMPT_ESCAPE : PROMPT_TEXT; /* those go on */
+	}
+}
+
+static enum prompt_escape in_csi(char c)
+{
+	if (c == ESC)
+		return PROMPT_ESCAPE;
+	return c >= '@' && c <= '~' ? PROMPT_TEXT : PROMPT_CSI;
+}
+
+static enum prompt_escape in_string(char c)
+{
+	if (c == ESC)
+		return PROMPT_STRING_END;
+	return c == BEL ? PROMPT_TEXT : PROMPT_STRING;
+}
+
 /* Return: was @c part of a sequence? */
 static bool pass_escape(struct prompt *prompt, char c)
 {
+	if (prompt->escape == PROMPT_TEXT && c != ESC)
+		return c == CAN || c == SUB;
 	if (c == CAN || c == SUB) { /* these end a sequence wherever it is */
 		prompt->escape = PROMPT_TEXT;
 		return true;
 	}
 	switch (prompt->escape) {
-	case PROMPT_TEXT:
-		if (c != ESC)
-			return false;
-		prompt->escape = PROMPT_ESCAPE;
-		break;
-	case PROMPT_ESCAPE:
-		if (c == '[')
-			prompt->escape = PROMPT_CSI;
-		else if (c == ']')
-			prompt->escape = PROMPT_STRING;
-		else if (c != ESC && (c < ' ' || c > '/')) /* those stand in the middle */
-			prompt->escape = PROMPT_TEXT;
-		break;
-	case PROMPT_CSI:
-		if (c == ESC)
-			prompt->escape = PROMPT_ESCAPE;
-		else if (c >= '@' && c <= '~')
-			prompt->escape = PROMPT_TEXT;
-		break;
-	case PROMPT_STRING:
-		if (c == ESC)
-			prompt->escape = PROMPT_STRING_END;
-		else if (c == BEL)
-			prompt->escape = PROMPT_TEXT;
-		break;
-	case PROMPT_STRING_END:
-		if (c == '\\')
-			prompt->escape = PROMPT_TEXT;
-		else if (c != ESC)
-			prompt->escape = PROMPT_STRING;
-		break;
+	case PROMPT_TEXT: prompt->escape = PROMPT_ESCAPE; break;
+	case PROMPT_ESCAPE: prompt->escape = after_escape(c); break;
+	case PROMPT_CSI: prompt->escape = in_csi(c); break;
+	case PROMPT_STRING: prompt->escape = in_string(c); break;
+	case PROMPT_STRING_END: prompt->escape = c == '\\' ? PROMPT_TEXT : in_string(c); break;
 	}
 	return true;
 }

@@ -69,16 +69,15 @@ static int watch_child(struct runner *runner)
 	int r;
 
 	r = sd_event_add_io(runner->event, &runner->out_io, child->out, EPOLLIN, on_output, runner);
-	if (r >= 0 && child->err >= 0)
+	if (r >= 0 && child->err >= 0) {
 		r = sd_event_add_io(runner->event, &runner->err_io, child->err, EPOLLIN, on_output,
 				    runner);
+	}
 	if (r >= 0 && child->in >= 0) {
 		r = sd_event_add_io(runner->event, &runner->in_io, child->in, EPOLLOUT,
 				    runner_on_input_room, runner);
-		if (r >= 0)
-			r = sd_event_source_set_enabled(runner->in_io, runner->typed_len > 0
-									       ? SD_EVENT_ON
-									       : SD_EVENT_OFF);
+		if (r >= 0 && runner->typed_len == 0)
+			r = sd_event_source_set_enabled(runner->in_io, SD_EVENT_OFF);
 	}
 	return r;
 }

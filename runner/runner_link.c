@@ -158,7 +158,7 @@ static void retry_later(struct runner *runner)
 static void lose_link(struct runner *runner)
 {
 	runner_drop_link(runner);
-	if (runner->is_started && !runner->is_dismissed)
+	if (runner->is_started)
 		retry_later(runner);
 	else if (!runner->is_started && !runner->is_over)
 		(void)sd_event_exit(runner->event, 0);

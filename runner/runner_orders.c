@@ -37,14 +37,14 @@ static void prepare(struct runner *runner, const json_t *spec)
 		runner_tell(runner, "ready", NULL);
 }
 
-/* The job is over for the daemon. If it never ran here, the viewers are told why. */
+/* The job is over for the daemon, which is not looked for any more. If it never ran here, the
+ * viewers are told why. */
 static void end(struct runner *runner, const json_t *parameters)
 {
 	const char *message = json_string_value(json_object_get(parameters, "message"));
 
 	if (runner->is_started && !runner->is_over)
 		return; /* it is not over while anything of it lives */
-	runner->is_dismissed = true;
 	runner_drop_link(runner);
 	if (!runner->is_started && !runner->spec)
 		(void)sd_event_exit(runner->event, 0);
@@ -83,14 +83,12 @@ static void go(struct runner *runner, const json_t *parameters)
 
 static void attach(struct runner *runner, const json_t *parameters)
 {
+	const int fd = varlink_take_fd(runner->link);
 	uint64_t offset;
-	int fd;
 
-	if (!runner->spec)
-		return;
-	fd = varlink_take_fd(runner->link);
-	if (read_number(parameters, "offset", &offset) < 0)
-		offset = UINT64_MAX; /* which nobody has */
+	/* Such an offset no recording has. */
+	if (!runner->spec || read_number(parameters, "offset", &offset) < 0)
+		offset = UINT64_MAX;
 	runner_add_viewer(runner, fd, offset, json_is_true(json_object_get(parameters, "input")));
 }
 

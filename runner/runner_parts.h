@@ -29,51 +29,52 @@ struct runner {
 	sd_event *event;
 	struct spec *spec;
 	struct recording recording;
-	struct rlimit nofile; /* as it was, for the child */
 
 	const char *socket;
 	struct varlink *link; /* NULL: there is no tfqd */
 	sd_event_source *link_io;
-	sd_event_source *retry;        /* to find it again */
-	uint64_t retry_usec;           /* the next pause */
-	bool is_refused, is_dismissed; /* it does not know us; it needs us no more */
-	int reports_fd;
-	json_t *unwritten; /* reports for which the disk had no room */
+	sd_event_source *retry; /* to find it again */
+	uint64_t retry_usec;    /* the next pause */
+	json_t *unwritten;      /* reports for which the disk had no room */
 
 	struct viewer *viewers, *writer; /* the latest first; who types, NULL: nobody */
-	unsigned viewer_count;
-	sd_event_source *push, *linger; /* they are behind; they are looked at after the end */
+	sd_event_source *push, *linger;  /* they are behind; they are looked at after the end */
 
 	struct child child;
-	sd_event_source *out_io, *err_io, *in_io, *sigchld;
-	char output[FRAME_BODY_MAX]; /* what is read from it at a time */
-	int stdin_fd;
-	bool prepared_lock; /* the child that waits has -lock=false */
-	bool is_child_gone; /* it died while it waited */
-	bool is_started, is_exited, is_over;
-	int interrupts; /* SIGINTs sent */
-	int status;     /* of the child, from waitpid(2) */
+	struct rlimit nofile; /* its limit, ours before it was raised */
+	sd_event_source *out_io, *err_io, *in_io, *sigchld, *grace;
 	uint64_t exited_usec;
-	sd_event_source *grace;
-	bool has_leftovers;             /* terraform has exited, they were sent SIGTERM */
-	bool is_killing;                /* whatever is left gets SIGKILL, again and again */
 	struct timespec errored_before; /* mtime of an errored.tfstate that was there before */
 
 	sd_event_source *fence_timer;
 	struct fence fence;
-	bool is_fenced;    /* the fence has sent a signal */
-	bool is_reprieved; /* the viewers were told of a lease renewed after its SIGINT */
 
-	size_t typed_len; /* typed, and not yet taken by the child */
-	char typed[FRAME_BODY_MAX];
-	bool typed_end;
-	struct terminal_size size, next_size; /* as it is; asked for, while one was just set */
-	sd_event_source *resize;
+	sd_event_source *resize; /* a size was just set: another one waits */
+	size_t typed_len;        /* typed, and not yet taken by the child */
 
 	struct prompt prompt;
-	sd_event_source *settle, *approval; /* is it a question? did nobody answer it? */
 	unsigned asked;                     /* prompt::asked of the question that tfqd knows */
-	bool is_asking, is_unanswered;      /* tfqd knows of it; it has ended terraform */
+	sd_event_source *settle, *approval; /* is it a question? did nobody answer it? */
+
+	unsigned viewer_count;
+	int reports_fd, stdin_fd;
+	int interrupts;                       /* SIGINTs sent */
+	int status;                           /* of the child, from waitpid(2) */
+	struct terminal_size size, next_size; /* as it is; as it is to be */
+
+	bool is_refused;    /* tfqd does not know us */
+	bool prepared_lock; /* the child that waits has -lock=false */
+	bool is_child_gone; /* it died while it waited */
+	bool is_started, is_exited, is_over;
+	bool has_leftovers; /* terraform has exited, they were sent SIGTERM */
+	bool is_killing;    /* whatever is left gets SIGKILL, again and again */
+	bool is_fenced;     /* the fence has sent a signal */
+	bool is_reprieved;  /* the viewers were told of a lease renewed after its SIGINT */
+	bool typed_end;
+	bool is_asking, is_unanswered; /* tfqd knows of the question; it has ended terraform */
+
+	char typed[FRAME_BODY_MAX];
+	char output[FRAME_BODY_MAX]; /* what is read from the child at a time */
 };
 
 /* --- runner.c -------------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ static void end_question(struct runner *runner)
 		return;
 	runner->is_asking = false;
 	runner_watch_question(runner);
-	runner_tell(runner, "answered", NULL);
+	if (!runner->is_exited)
+		runner_tell(runner, "answered", NULL);
 }
 
 void runner_see_output(struct runner *runner, const char *output, size_t len)

@@ -63,22 +63,30 @@ int runner_on_linger(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* --- who types -------------------------------------------------------------------------------- */
 
-/* The one who came last; it is told if another was that before. */
-static void find_writer(struct runner *runner)
+static void tell(struct runner *runner, struct viewer *viewer, const char *text)
+{
+	viewer_note(viewer, text);
+	viewer_resume_input(viewer);
+	runner_push_viewers(runner);
+}
+
+/* The one who came last of those who may. Who wins or loses by that is told. */
+static void find_writer(struct runner *runner, bool has_newcomer)
 {
 	struct viewer *before = runner->writer, *viewer = runner->viewers;
 
 	while (viewer && !viewer_may_type(viewer))
 		viewer = viewer_next(viewer);
 	runner->writer = viewer;
-	if (viewer)
-		viewer_resume_input(viewer);
-	if (before && before != viewer) {
-		viewer_note(before, "somebody else has attached, and types now; what you type is "
-				    "not heard until they leave");
-		viewer_resume_input(before);
-		runner_push_viewers(runner);
+	if (before && before != viewer && has_newcomer) {
+		tell(runner, before,
+		     "somebody else has attached, and types now; what you type is not heard until "
+		     "they leave");
 	}
+	if (viewer && viewer != before && !has_newcomer)
+		tell(runner, viewer, "who typed has left: what you type is heard again");
+	if (!viewer)
+		runner_lose_writer(runner);
 }
 
 static size_t get_room(const struct viewer *viewer, void *userdata)
@@ -94,6 +102,14 @@ static void on_input(struct viewer *viewer, const char *data, size_t len, void *
 
 	if (viewer == runner->writer)
 		runner_type(runner, data, len);
+}
+
+static void on_deaf(struct viewer *viewer, void *userdata)
+{
+	struct runner *runner = userdata;
+
+	if (viewer == runner->writer)
+		find_writer(runner, false);
 }
 
 static void on_resize(struct viewer *viewer, uint16_t rows, uint16_t columns, void *userdata)
@@ -129,21 +145,14 @@ static void remove_viewer(struct viewer *viewer, void *userdata)
 	runner->viewer_count--;
 	if (was_writer) {
 		runner->writer = NULL;
-		find_writer(runner);
-		if (runner->writer) {
-			viewer_note(runner->writer,
-				    "who typed has left: what you type is heard again");
-			runner_push_viewers(runner);
-		} else {
-			runner_lose_writer(runner);
-		}
+		find_writer(runner, false);
 	}
 	runner_maybe_leave(runner);
 }
 
 void runner_add_viewer(struct runner *runner, int fd, uint64_t offset, bool may_type)
 {
-	static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize,
+	static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize, on_deaf,
 							   remove_viewer };
 	const struct viewer_setup setup = {
 		.event = runner->event,
@@ -169,7 +178,7 @@ void runner_add_viewer(struct runner *runner, int fd, uint64_t offset, bool may_
 	runner->viewers = viewer;
 	runner->viewer_count++;
 	if (may_type) {
-		find_writer(runner);
+		find_writer(runner, true);
 		runner_watch_question(runner);
 	}
 	viewer_push(viewer, runner->is_over);

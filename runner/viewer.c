@@ -141,13 +141,12 @@ void viewer_push(struct viewer *viewer, bool is_over)
 
 static size_t write_note(unsigned char *bytes, const char *text)
 {
-	const size_t len = min_size(strlen(text), NOTE_BYTES);
+	const size_t len = strnlen(text, NOTE_BYTES);
 
 	frame_encode_header(bytes, &(struct frame){
 					   .type = FRAME_NOTE,
 					   .len = (uint32_t)len,
-					   .at_usec = clock_usec(CLOCK_REALTIME),
-				   });
+				   }); /* without a time: it is not in the recording */
 	memcpy(bytes + FRAME_HEADER_LEN, text, len);
 	return FRAME_HEADER_LEN + len;
 }
@@ -166,9 +165,10 @@ void viewer_note(struct viewer *viewer, const char *text)
 
 void viewer_refuse(int fd, const char *text)
 {
-	unsigned char bytes[FRAME_HEADER_LEN + NOTE_BYTES];
+	unsigned char bytes[FRAME_HEADER_LEN + NOTE_BYTES] = { 0 };
+	const size_t len = write_note(bytes, text);
 
-	(void)send(fd, bytes, write_note(bytes, text), MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* --- from the viewer -------------------------------------------------------------------------- */
@@ -178,6 +178,8 @@ static void begin_frame(struct viewer *viewer)
 {
 	viewer->body_len = 0;
 	viewer->is_deaf = frame_decode_header(&viewer->frame, viewer->header) < 0;
+	if (viewer->is_deaf)
+		viewer->setup.callbacks->on_deaf(viewer, viewer->setup.userdata);
 }
 
 static void take_body(struct viewer *viewer, const char *data, size_t len)

@@ -24,6 +24,8 @@ struct viewer_callbacks {
 	void (*on_input)(struct viewer *viewer, const char *data, size_t len, void *userdata);
 	/* Its terminal has another size: any two numbers. */
 	void (*on_resize)(struct viewer *viewer, uint16_t rows, uint16_t columns, void *userdata);
+	/* It has sent nonsense: from now on it may not type. */
+	void (*on_deaf)(struct viewer *viewer, void *userdata);
 	/* It has hung up, or has seen everything. Frees it. */
 	void (*on_gone)(struct viewer *viewer, void *userdata);
 };

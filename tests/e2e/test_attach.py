@@ -565,5 +565,95 @@ def reader_gone():
         same(program.process.wait(20), 128 + signal.SIGPIPE, "the exit code")
         same(link.socket.recv(1), b"", "what tfqd was told")
 
+# --- with the real tfqd and runner ------------------------------------------------------
+
+ASKS = """\
+test -t 0 && test -t 1 && test -t 2 && echo "a terminal of $(stty size)"
+trap 'echo "resized to $(stty size)"' WINCH
+printf 'Enter a value: '
+read answer
+echo "answered <$answer>"
+while [ ! -e end ]; do sleep 0.05; done
+exit ${CODE:-0}
+"""
+
+
+@case("terraform has a terminal of the size of ours, which it is told of; what is typed is shown once")
+def real_terminal():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        terminal = Terminal(world, work, "apply", env=dict(world.fake_terraform(ASKS), CODE="3"))
+        terminal.wait_shown("a terminal of 24 60\r\nEnter a value: ")
+        wait_for(lambda: not terminal.modes()["lines"], "keys at once")
+        terminal.type("maybe\x7f\x7fx\r")
+        terminal.wait_shown("answered <mayx>\r\n")
+        contains(terminal.shown, "Enter a value: maybe\b \b\b \bx\r\nanswered")
+        terminal.resize(30, 70)
+        terminal.wait_shown("resized to 30 70\r\n")
+        work.write("end", "")
+        same(terminal.wait(), 3, "the exit code")
+        lacks(terminal.shown, "\r\r\n")
+        logs = world.tfq("logs", "1")
+        same(logs.code, 0, "the exit code of logs")
+        same(world.tfq("attach", "1").code, 3, "the exit code of attach, afterwards")
+        contains(logs.out, "a terminal of 24 60", "answered <mayx>")
+        world.wait_unlocked()
+
+
+@case("a job that was queued without a terminal to watch is attached to from two, and the last one types")
+def real_attach():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        first = Terminal(world, work, "apply", env=world.fake_terraform(ASKS))
+        first.wait_shown("Enter a value: ")
+        second = Terminal(world, work, "attach", "1")
+        second.wait_shown("Enter a value: ")
+        wait_for(lambda: not second.modes()["lines"], "keys at once")
+        second.type("from the second\r")
+        second.wait_shown("answered <from the second>\r\n")
+        first.wait_shown("answered <from the second>\r\n")
+        second.type("\x10\x11")
+        same(second.wait(), 0, "the exit code after the keys")
+        contains(second.shown, "tfq: #1 goes on without you; tfq attach 1")
+        waits = work.spawn("wait", "1")
+        follows = work.spawn("logs", "-f", "1")
+        work.write("end", "")
+        same((first.wait(), waits.wait().code, follows.wait().code), (0, 0, 0), "the exit codes")
+        contains(follows.out, "answered <from the second>")
+        world.wait_unlocked()
+
+
+PRINTS = "i=0\nwhile [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; [ ! -e slow ] || sleep 0.02; done\nexit 5\n"
+
+
+@case("tfqd is killed and started again while terraform prints: no line is lost or doubled, the code comes through")
+def real_restart():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        work.write("slow", "")
+        env = world.fake_terraform(PRINTS)
+        program = work.spawn("apply", env=env)
+        wait_out(program, "line 1\n")
+        waiting = work.spawn("apply", env=env)
+        watches = work.spawn("attach", "--no-stdin", "1")
+        for one in (program, watches):
+            wait_out(one, "line 20\n")
+        wait_for(lambda: len(world.jobs()) == 2, "the second job")
+        for _ in range(2):
+            count = program.err.count("tfqd is back")
+            world.daemon.process.kill()
+            world.daemon.process.wait()
+            for one in (program, waiting, watches):
+                wait_err(one, "tfqd went away")
+            world.start_daemon()
+            wait_for(lambda: program.err.count("tfqd is back") > count, "tfqd is back")  # pylint: disable=W0640
+        os.unlink(os.path.join(work.path, "slow"))
+        want = "".join(f"line {i}\n" for i in range(1, 2001))
+        for one in (program, watches, waiting):
+            result = one.wait()
+            same((result.code, result.out == want), (5, True), f"the end ({result.err}; {len(result.out)} bytes)")
+        same(world.tfq("logs", "-n", "3", "1").out, "line 1998\nline 1999\nline 2000\n", "the last lines")
+        world.wait_unlocked()
+
 
 main()

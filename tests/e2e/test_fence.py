@@ -439,7 +439,7 @@ def end_of_input():
     with Stage("cat > \"$DIR/read\"\nmark start\n") as stage:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            stage.order("attach", [theirs.fileno()])
+            stage.order("attach", [theirs.fileno()], input=True)
             ours.sendall(bytes([17]) + bytes(15))  # FRAME_INPUT_END
             first = children_of(stage.runner.pid)
             os.kill(first[0], signal.SIGKILL)

@@ -573,7 +573,7 @@ def stop_while_asking():
         daemon, world.daemon = world.daemon, None
         daemon.send(signal.SIGTERM)
         same(daemon.process.wait(10), 0, "tfqd's exit code")
-        same(program.wait(10).code, 125, "the exit code")
+        check(program.is_running(), "the client has given up")
         wait_for(lambda: not any(map(is_alive, pids)), "the end of the helper", 5)
 
 

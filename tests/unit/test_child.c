@@ -148,12 +148,77 @@ START_TEST(parent_that_dies)
 }
 END_TEST
 
+START_TEST(terminal_is_its_own_and_its_output_comes_whole)
+{
+	char name[] = "sh", option[] = "-c", buffer[128] = "";
+	char script[] = "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size </dev/tty && stty -a | "
+			"grep -c -e '[-]isig' -e '[-]ixon '";
+	char path[] = "PATH=/usr/bin:/bin";
+	char *const argv[] = { name, option, script, NULL }, *const env[] = { path, NULL };
+	struct pollfd poll_fd = { .events = POLLIN };
+	size_t len = 0;
+
+	ck_assert_int_eq(child_prepare(&child,
+				       &(struct child_spec){
+					       .program = "/bin/sh",
+					       .argv = argv,
+					       .env = env,
+					       .directory = "/",
+					       .umask = 022,
+					       .stdin_fd = -1,
+					       .terminal = &(struct terminal_size){ 12, 345 },
+				       }),
+			 0);
+	ck_assert_int_lt(child.err, 0);
+	ck_assert_int_ge(child.slave, 0);
+	ck_assert_int_ge(child.in, 0);
+	ck_assert_int_eq(child_go(&child, 0), 0);
+	ck_assert_int_eq(status_of_child(), 0);
+	poll_fd.fd = child.out;
+	while (poll(&poll_fd, 1, 0) == 1) { /* it is dead: all is there */
+		const ssize_t n = read(child.out, buffer + len, sizeof(buffer) - 1 - len);
+
+		ck_assert_int_gt(n, 0);
+		len += (size_t)n;
+	}
+	ck_assert_str_eq(buffer, "12 345\r\n2\r\n");
+	ck_assert_int_eq(read(child.out, buffer, 1), -1);
+	ck_assert_int_eq(errno, EAGAIN); /* and no hang-up */
+	child_close(&child);
+}
+END_TEST
+
+START_TEST(descriptor_limit_is_as_told)
+{
+	char script[] = "ulimit -n", name[] = "sh", option[] = "-c", buffer[16] = "";
+	char *const argv[] = { name, option, script, NULL }, *const env[] = { NULL };
+
+	ck_assert_int_eq(child_prepare(&child,
+				       &(struct child_spec){
+					       .program = "/bin/sh",
+					       .argv = argv,
+					       .env = env,
+					       .directory = "/",
+					       .umask = 022,
+					       .stdin_fd = -1,
+					       .nofile = &(struct rlimit){ 123, 123 } }),
+			 0);
+	ck_assert_int_eq(child_go(&child, 0), 0);
+	(void)read_all(child.out, buffer, sizeof(buffer) - 1);
+	ck_assert_str_eq(buffer, "123\n");
+	ck_assert_int_eq(status_of_child(), 0);
+	child_close(&child);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, goes_without_a_lease_or_before_its_end, 0, 2);
 	tcase_add_loop_test(tcase, does_not_begin_past_the_end_of_its_lease, 0, 2);
 	tcase_add_test(tcase, never_begins_if_it_is_not_let_go);
 	tcase_add_loop_test(tcase, parent_that_dies, 0, 2);
+	tcase_add_test(tcase, terminal_is_its_own_and_its_output_comes_whole);
+	tcase_add_test(tcase, descriptor_limit_is_as_told);
 }
 
 int main(void)

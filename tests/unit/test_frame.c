@@ -92,12 +92,51 @@ START_TEST(body_over_the_limit_is_refused_by_its_header)
 }
 END_TEST
 
+START_TEST(header_alone_says_what_comes)
+{
+	unsigned char header[FRAME_HEADER_LEN];
+	struct frame frame = { .type = 99 };
+
+	frame_encode_header(header, &(struct frame){ .type = FRAME_INPUT,
+						     .stream = 3,
+						     .len = FRAME_BODY_MAX,
+						     .at_usec = 5 });
+	ck_assert_int_eq(frame_decode_header(&frame, header), 0);
+	ck_assert_uint_eq(frame.type, FRAME_INPUT);
+	ck_assert_uint_eq(frame.stream, 3);
+	ck_assert_uint_eq(frame.len, FRAME_BODY_MAX);
+	ck_assert_uint_eq(frame.at_usec, 5);
+	ck_assert_ptr_null(frame.body);
+	header[4] = 1;
+	ck_assert_int_eq(frame_decode_header(&frame, header), -EMSGSIZE);
+	header[3] = 1;
+	ck_assert_int_eq(frame_decode_header(&frame, header), -EBADMSG);
+	ck_assert_uint_eq(frame.type, FRAME_INPUT);
+}
+END_TEST
+
+START_TEST(size_is_as_written_down)
+{
+	static const unsigned char want[FRAME_SIZE_LEN] = { 0x02, 0x01, 0xff, 0x80 };
+	unsigned char body[FRAME_SIZE_LEN];
+	uint16_t rows, columns;
+
+	frame_encode_size(body, 0x0102, 0x80ff);
+	ck_assert_mem_eq(body, want, sizeof(want));
+	frame_decode_size(body, &rows, &columns);
+	ck_assert_uint_eq(rows, 0x0102);
+	ck_assert_uint_eq(columns, 0x80ff);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, bytes_are_as_written_down);
 	tcase_add_loop_test(tcase, frame_comes_back_and_no_prefix_does, 0, FRAME_COUNT);
 	tcase_add_loop_test(tcase, reserved_bytes_must_be_zero, 0, 2);
 	tcase_add_loop_test(tcase, body_over_the_limit_is_refused_by_its_header, 0, 4);
+	tcase_add_test(tcase, header_alone_says_what_comes);
+	tcase_add_test(tcase, size_is_as_written_down);
 }
 
 int main(void)

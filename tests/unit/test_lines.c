@@ -10,8 +10,8 @@ static const struct {
 	uint64_t at;
 	const char *text;
 } pieces[] = {
-	{ false, 10, "one\ntw" }, { true, 11, "err" },     { false, 12, "o\nthree\n" },
-	{ true, 13, "or\n" },     { false, 14, "\nfive" },
+	{ false, 10, "one\ntw" }, { true, 11, "E" },       { false, 12, "o\nthree\n" },
+	{ true, 13, "RR\n" },     { false, 14, "\nfive" },
 };
 
 /* What is shown, with > before each start of a line. */
@@ -24,10 +24,11 @@ static void show(struct lines *lines, char *out)
 		const char *data = pieces[i].text;
 		size_t len = strlen(data);
 
-		while (lines_next(lines, pieces[i].is_stderr, pieces[i].at, &data, &len, &piece))
+		while (lines_next(lines, pieces[i].is_stderr, pieces[i].at, &data, &len, &piece)) {
 			if (piece.is_shown)
 				out += sprintf(out, "%s%.*s", piece.is_start ? ">" : "",
 					       (int)piece.len, piece.data);
+		}
 	}
 }
 
@@ -35,13 +36,13 @@ static const struct {
 	uint64_t since, skip, count;
 	const char *shown;
 } rows[] = {
-	{ 0, 0, 6, ">one\n>tw>erro\n>three\nor\n>\n>five" },
-	{ 0, 1, 6, ">tw>erro\n>three\nor\n>\n>five" },
-	{ 0, 2, 6, ">err>three\nor\n>\n>five" }, /* the rest of "two" is left out, too */
+	{ 0, 0, 6, ">one\n>tw>Eo\n>three\nRR\n>\n>five" },
+	{ 0, 1, 6, ">tw>Eo\n>three\nRR\n>\n>five" },
+	{ 0, 2, 6, ">E>three\nRR\n>\n>five" }, /* the rest of "two" is left out, too */
 	{ 0, 3, 6, ">three\n>\n>five" },
 	{ 0, 5, 6, ">five" },
 	{ 0, 6, 6, "" },
-	{ 11, 0, 4, ">err>three\nor\n>\n>five" },
+	{ 11, 0, 4, ">E>three\nRR\n>\n>five" },
 	{ 12, 1, 3, ">\n>five" },
 	{ 99, 0, 0, "" },
 };

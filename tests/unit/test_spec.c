@@ -312,11 +312,77 @@ START_TEST(folder_that_is_gone_is_told)
 }
 END_TEST
 
+static struct spec *spec_with(const char *members)
+{
+	struct spec *spec = NULL;
+	json_t *order = make_order(), *more = json_loads(members, 0, NULL);
+
+	ck_assert_ptr_nonnull(more);
+	ck_assert_int_eq(json_object_update(order, more), 0);
+	ck_assert_int_eq(spec_parse(&spec, order, 42), 0);
+	json_decref(more);
+	json_decref(order);
+	return spec;
+}
+
+START_TEST(terminal_has_the_size_that_is_told_if_one_can)
+{
+	static const struct {
+		const char *members;
+		bool has_terminal;
+		uint16_t rows, columns;
+	} cases[] = {
+		{ "{}", false, 24, 80 },
+		{ "{\"tty\":true}", true, 24, 80 },
+		{ "{\"tty\":true,\"rows\":1,\"columns\":10000}", true, 1, 10000 },
+		{ "{\"tty\":true,\"rows\":1,\"columns\":10001}", true, 24, 80 },
+		{ "{\"tty\":true,\"rows\":65546,\"columns\":10}", true, 24, 80 },
+		{ "{\"tty\":true,\"rows\":0,\"columns\":10}", true, 24, 80 },
+		{ "{\"tty\":true,\"rows\":-5,\"columns\":\"x\"}", true, 24, 80 },
+		{ "{\"tty\":1,\"rows\":5}", false, 24, 80 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct spec *spec = spec_with(cases[i].members);
+
+		ck_assert(spec->has_terminal == cases[i].has_terminal);
+		ck_assert(spec->has_stdin != spec->has_terminal); /* the order had one */
+		ck_assert_uint_eq(spec->size.rows, cases[i].rows);
+		ck_assert_uint_eq(spec->size.columns, cases[i].columns);
+		spec_free(spec);
+	}
+}
+END_TEST
+
+START_TEST(patience_is_endless_unless_told)
+{
+	static const struct {
+		const char *members;
+		uint64_t usec;
+	} cases[] = {
+		{ "{}", 0 },
+		{ "{\"approval_timeout\":0}", 0 },
+		{ "{\"approval_timeout\":600000000}", 600000000 },
+		{ "{\"approval_timeout\":-1}", 0 },
+		{ "{\"approval_timeout\":\"10 min\"}", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct spec *spec = spec_with(cases[i].members);
+
+		ck_assert_uint_eq(spec->approval_usec, cases[i].usec);
+		spec_free(spec);
+	}
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, order_is_read);
 	tcase_add_test(tcase, job_is_named_where_nobody_did);
+	tcase_add_test(tcase, terminal_has_the_size_that_is_told_if_one_can);
+	tcase_add_test(tcase, patience_is_endless_unless_told);
 	tcase_add_loop_test(tcase, order_without_a_text_is_refused, 0, 6);
 	tcase_add_loop_test(tcase, word_that_is_no_text_is_refused, 0, 2);
 	tcase_add_loop_test(tcase, command_line_is_terraforms, 0, 2);

@@ -17,7 +17,7 @@ static int peer;
 
 static char typed[FRAME_BODY_MAX + 1];
 static size_t typed_len, typed_ends, gone, room;
-static unsigned resizes;
+static unsigned resizes, deaf;
 static uint16_t rows, columns;
 
 static size_t get_room(const struct viewer *who, void *userdata)
@@ -60,7 +60,15 @@ static void on_gone(struct viewer *who, void *userdata)
 	gone++;
 }
 
-static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize, on_gone };
+static void on_deaf(struct viewer *who, void *userdata)
+{
+	ck_assert_ptr_eq(who, viewer);
+	(void)userdata;
+	deaf++;
+}
+
+static const struct viewer_callbacks callbacks = { get_room, on_input, on_resize, on_deaf,
+						   on_gone };
 
 static int make_viewer(struct viewer **ret, int fd, uint64_t offset, bool may_type)
 {
@@ -78,7 +86,7 @@ static void setup(void)
 	int fds[2];
 
 	typed_len = typed_ends = gone = 0;
-	resizes = 0;
+	resizes = deaf = 0;
 	room = VIEWER_ROOM_ALL;
 	recording = (struct recording){ 0 };
 	recording.fd = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
@@ -277,10 +285,10 @@ START_TEST(frames_may_come_in_any_pieces)
 	unsigned char bytes[2 * FRAME_HEADER_LEN + 7 + 4];
 
 	frame_encode_header(bytes, &(struct frame){ .type = FRAME_INPUT, .len = 7 });
-	memcpy(bytes + FRAME_HEADER_LEN, "letters", 7);
+	memset(bytes + FRAME_HEADER_LEN, 'x', 7);
 	frame_encode_header(bytes + FRAME_HEADER_LEN + 7,
 			    &(struct frame){ .type = FRAME_RESIZE, .len = FRAME_SIZE_LEN });
-	frame_encode_size(bytes + 2 * FRAME_HEADER_LEN + 7, 0xfffe, 3);
+	frame_encode_size(bytes + sizeof(bytes) - FRAME_SIZE_LEN, 0xfffe, 3);
 	for (size_t at = 0; at < sizeof(bytes); at += (size_t)_i) {
 		const size_t left = sizeof(bytes) - at;
 		const size_t n = left < (size_t)_i ? left : (size_t)_i;
@@ -289,7 +297,7 @@ START_TEST(frames_may_come_in_any_pieces)
 		run();
 	}
 	ck_assert_uint_eq(typed_len, 7);
-	ck_assert_mem_eq(typed, "letters", 7);
+	ck_assert_mem_eq(typed, "xxxxxxx", 7);
 	ck_assert_uint_eq(resizes, 1);
 	ck_assert_uint_eq(rows, 0xfffe);
 	ck_assert_uint_eq(columns, 3);
@@ -307,6 +315,7 @@ START_TEST(length_beyond_all_bounds_ends_the_conversation)
 	ck_assert_uint_eq(typed_len, 0);
 	ck_assert_uint_eq(gone, 0);
 	ck_assert(!viewer_may_type(viewer));
+	ck_assert_uint_eq(deaf, 1);
 }
 END_TEST
 
