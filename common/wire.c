@@ -34,6 +34,7 @@ const char wire_interface[] =
 	"  exit_code: ?int,\n"
 	"  exit_signal: ?int,\n"
 	"  busy: ?bool,\n"
+	"  tty: ?bool,\n"
 	"  handover: ?int\n"
 	")\n"
 	"\n"

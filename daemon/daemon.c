@@ -3,68 +3,21 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-event.h>
-#include <systemd/sd-id128.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/paths.h"
-#include "common/text.h"
 #include "common/wire.h"
-#include "daemon/access.h"
-#include "daemon/aws/identity.h"
-#include "daemon/http.h"
-#include "daemon/listener.h"
-#include "daemon/lock/probe.h"
-#include "daemon/peer.h"
-#include "daemon/request.h"
-#include "daemon/scheduler.h"
-#include "daemon/server_socket.h"
+#include "daemon/daemon_parts.h"
 
-#define NAMES_MAX      256   /* users whose names are remembered */
 #define PEERS_MAX      20000 /* connections; each waiting tfq has one */
 #define PEERS_PER_USER 12000 /* so that one user cannot keep the others out */
-
-struct user_name {
-	uid_t uid;
-	char *name;
-};
-
-struct daemon {
-	const struct config *config;
-	sd_event *event;
-	struct http *http;
-	struct identities *identities;
-	struct lock_probes *probes;
-	struct store *store;
-	struct vault *vault;
-	struct scheduler *scheduler;
-	struct listener *listener;
-	TAILQ_HEAD(, peer) peers;
-	size_t peer_count;
-	struct user_name names[NAMES_MAX];
-	struct access access;
-	struct request_context requests;
-	struct lock_host host;
-	char machine[SD_ID128_STRING_MAX], boot[SD_ID128_STRING_MAX];
-	char hostname[HOST_NAME_MAX + 1];
-	char *jobs_dir, *runner;
-	struct server_socket socket;
-	int state_lock;
-	struct rlimit nofile; /* as it was when we came */
-};
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
@@ -145,8 +98,7 @@ static int on_accept(int fd, void *userdata)
 	return 0;
 }
 
-/* --- what the scheduler tells --------------------------------------------------------------------
- */
+/* --- what the scheduler tells ---------------------------------------------------------------- */
 
 static void on_changed(const struct job *job, void *userdata)
 {
@@ -167,20 +119,20 @@ static void on_counts(void *userdata)
 			 queue_line_count(queue));
 }
 
-static void on_commit(uint64_t upto, void *userdata)
+static void on_commit(uint64_t number, void *userdata)
 {
 	struct daemon *daemon = userdata;
 
-	scheduler_kept(daemon->scheduler, upto);
-	request_kept(&daemon->requests, upto);
+	scheduler_kept(daemon->scheduler, number);
+	request_kept(&daemon->requests, number);
 }
 
-static void on_trouble(uint64_t upto, const char *why, void *userdata)
+static void on_trouble(uint64_t number, const char *why, void *userdata)
 {
 	struct daemon *daemon = userdata;
 
-	request_unkept(&daemon->requests, upto, why);
-	scheduler_unkept(daemon->scheduler, upto, why);
+	request_unkept(&daemon->requests, number, why);
+	scheduler_unkept(daemon->scheduler, number, why);
 }
 
 static void on_stopped(void *userdata)
@@ -190,8 +142,7 @@ static void on_stopped(void *userdata)
 	(void)sd_event_exit(daemon->event, 0);
 }
 
-/* --- signals
- * ---------------------------------------------------------------------------------------- */
+/* --- signals --------------------------------------------------------------------------------- */
 
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info,
 			  void *userdata)
@@ -250,183 +201,18 @@ static int watch_signals(struct daemon *daemon)
 	return r;
 }
 
-/* --- making one
- * --------------------------------------------------------------------------------------- */
-
-static int resolve_group(gid_t *ret, const char *name, const char *key)
-{
-	const struct group *entry;
-
-	*ret = ACCESS_DEFAULT;
-	if (!name)
-		return 0;
-	if (strcmp(name, "*") == 0) {
-		*ret = ACCESS_ANYBODY;
-		return 0;
-	}
-	entry = getgrnam(name);
-	if (!entry) {
-		return log_error(-ENOENT,
-				 "[access] %s = %s: there is no such group; make it with: groupadd "
-				 "--system %s",
-				 key, name, name);
-	}
-	*ret = entry->gr_gid;
-	return 0;
-}
-
-static int set_access(struct daemon *daemon)
-{
-	int r;
-
-	daemon->access.daemon_uid = geteuid();
-	r = resolve_group(&daemon->access.submitters, daemon->config->submitters, "submitters");
-	if (r >= 0)
-		r = resolve_group(&daemon->access.operators, daemon->config->operators,
-				  "operators");
-	if (r >= 0)
-		r = resolve_group(&daemon->access.viewers, daemon->config->viewers, "viewers");
-	return r;
-}
-
-static int make_dirs(struct daemon *daemon)
-{
-	const struct config *config = daemon->config;
-	AUTO_FREE char *lock_path = NULL;
-	int r;
-
-	r = paths_make_dir(config->runtime_dir, geteuid() == 0 ? 0755 : 0700);
-	if (r < 0) {
-		return log_error(
-			r,
-			"Failed to make the runtime directory %s (it must be this user's, and "
-			"writable by nobody else): %m",
-			config->runtime_dir);
-	}
-	r = paths_make_dir(config->state_dir, 0700);
-	if (r < 0) {
-		return log_error(
-			r,
-			"Failed to make the state directory %s (it must be this user's, and "
-			"writable by nobody else): %m",
-			config->state_dir);
-	}
-	if (asprintf(&daemon->jobs_dir, "%s/jobs", config->state_dir) < 0) {
-		daemon->jobs_dir = NULL;
-		return log_oom();
-	}
-	r = paths_make_dir(daemon->jobs_dir, 0700);
-	if (r < 0)
-		return log_error(r, "Failed to make %s: %m", daemon->jobs_dir);
-
-	if (asprintf(&lock_path, "%s/lock", config->state_dir) < 0) {
-		lock_path = NULL;
-		return log_oom();
-	}
-	daemon->state_lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (daemon->state_lock < 0)
-		return log_error(errno, "Failed to open %s: %m", lock_path);
-	/* Not flock(): what a tfqd that was killed has just forked would still hold that. */
-	if (fcntl(daemon->state_lock, F_SETLK, &(struct flock){ .l_type = F_WRLCK }) < 0) {
-		return log_error(errno,
-				 "Another tfqd uses %s already; give each its own --state-dir",
-				 config->state_dir);
-	}
-	return 0;
-}
-
-/* tfq-runner lies beside tfqd where it was built, and in libexec where it was installed. */
-static int find_runner(struct daemon *daemon)
-{
-	char self[PATH_MAX];
-	const ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
-
-	if (len < 0)
-		return log_error(errno, "Failed to read /proc/self/exe: %m");
-	self[len] = '\0';
-	slash = strrchr(self, '/');
-	if (asprintf(&daemon->runner, "%.*s/tfq-runner", (int)(slash - self), self) < 0) {
-		daemon->runner = NULL;
-		return log_oom();
-	}
-	if (access(daemon->runner, X_OK) == 0)
-		return 0;
-	free(daemon->runner);
-	daemon->runner = strdup(LIBEXECDIR "/tfq-runner");
-	if (!daemon->runner)
-		return log_oom();
-	if (access(daemon->runner, X_OK) < 0)
-		return log_error(errno, "Found tfq-runner neither beside tfqd nor as %s: %m",
-				 daemon->runner);
-	return 0;
-}
-
-/* Who we are, as our locks tell other tfqds. */
-static void set_host(struct daemon *daemon)
-{
-	char name[HOST_NAME_MAX + 1] = "localhost";
-	sd_id128_t id;
-
-	if (gethostname(name, sizeof(name) - 1) < 0)
-		(void)snprintf(name, sizeof(name), "localhost");
-	(void)text_printable(daemon->hostname, sizeof(daemon->hostname), name);
-	if (sd_id128_get_machine(&id) >= 0)
-		(void)sd_id128_to_string(id, daemon->machine);
-	if (sd_id128_get_boot(&id) >= 0)
-		(void)sd_id128_to_string(id, daemon->boot);
-	daemon->host = (struct lock_host){ .machine = daemon->machine, .boot = daemon->boot };
-}
-
-/* Each waiting client is a descriptor. */
-static void raise_limits(struct daemon *daemon)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	daemon->nofile = limit;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* What was there before a restart, and will be after the next. */
-static int open_memory(struct daemon *daemon)
-{
-	static const struct store_callbacks callbacks = { on_commit, on_trouble };
-	const struct config *config = daemon->config;
-	AUTO_FREE char *path = NULL;
-	AUTO_FREE char *error = NULL;
-	int r;
-
-	if (asprintf(&path, "%s/tfqd.db", config->state_dir) < 0) {
-		path = NULL;
-		return log_oom();
-	}
-	r = store_open(&daemon->store, daemon->event, path, &callbacks, daemon, &error);
-	if (r < 0)
-		return log_error(r, "%s", error ? error : strerror(-r));
-	r = vault_new(&daemon->vault, config->runtime_dir, config->state_dir);
-	if (r == -EOPNOTSUPP) {
-		log_warning(0,
-			    "Neither %s nor /dev/shm is a tmpfs of ours: environments of queued "
-			    "jobs are in this process alone, and jobs that wait when it is "
-			    "restarted will not be run",
-			    config->runtime_dir);
-		r = 0;
-	}
-	return r < 0 ? log_error(r, "Failed to make room for environments: %m") : 0;
-}
+/* --- making one ------------------------------------------------------------------------------ */
 
 static int make_parts(struct daemon *daemon, char *const *env)
 {
 	static const struct scheduler_callbacks callbacks = { on_changed, on_counts, on_stopped };
+	static const struct store_callbacks memory = { on_commit, on_trouble };
 	int r;
 
 	r = server_socket_open(&daemon->socket, daemon->config->socket, daemon->access.submitters);
 	if (r < 0)
 		return r;
-	r = open_memory(daemon);
+	r = daemon_open_memory(daemon, &memory);
 	if (r < 0)
 		return r;
 	r = http_new(&daemon->http, daemon->event);
@@ -489,14 +275,14 @@ int daemon_new(struct daemon **ret, const struct config *config, char *const *en
 	daemon->config = config;
 	daemon->socket.fd = daemon->state_lock = -1;
 	TAILQ_INIT(&daemon->peers);
-	raise_limits(daemon);
-	set_host(daemon);
+	daemon_raise_limits(daemon);
+	daemon_set_host(daemon);
 
-	r = set_access(daemon);
+	r = daemon_set_access(daemon);
 	if (r >= 0)
-		r = make_dirs(daemon);
+		r = daemon_make_dirs(daemon);
 	if (r >= 0)
-		r = find_runner(daemon);
+		r = daemon_find_runner(daemon);
 	if (r < 0)
 		return r;
 	r = sd_event_default(&daemon->event);

@@ -94,7 +94,6 @@ struct job *job_free(struct job *job)
 	free(job->why_child_text);
 	free(job->subcommand_text);
 	free(job->operation_text);
-	sd_event_source_disable_unref(job->runner_watch);
 	free(job);
 	return NULL;
 }

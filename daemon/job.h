@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
-#include <systemd/sd-event.h>
 
 #include "common/backend.h"
 #include "common/cleanup.h"
@@ -15,6 +14,7 @@
 
 struct line;
 struct peer;
+struct sd_event_source;
 struct preflight;
 
 enum job_priority { JOB_HIGH, JOB_NORMAL, JOB_LOW, JOB_PRIORITY_COUNT };
@@ -75,6 +75,7 @@ struct job {
 	size_t viewer_count;
 	int stdin_fd;     /* -1: none */
 	bool wants_stdin; /* it came with one, which is gone if there is none any more */
+	bool is_awaited;  /* ... whose tfq may come back with it in a moment */
 
 	bool has_tty; /* terraform gets a terminal, of this size */
 	unsigned rows, columns;
@@ -89,9 +90,10 @@ struct job {
 	/* its run */
 	pid_t runner_pid;      /* 0: none */
 	uint64_t runner_start; /* process_start()'s: tells it from another with its number */
-	sd_event_source *runner_watch; /* a runner that is no child of this process */
-	struct peer *runner;           /* NULL: not connected */
-	pid_t session;                 /* of its runner, the last one; 0: never had one */
+	struct sd_event_source *runner_watch; /* on one that is no child of this process; the
+						 scheduler's */
+	struct peer *runner;                  /* NULL: not connected */
+	pid_t session;                        /* of its runner, the last one; 0: never had one */
 	bool is_runner_ready;
 	bool has_lost_runner; /* one died before its turn: no other is started ahead */
 	pid_t pid;            /* of terraform */

@@ -91,6 +91,8 @@ static void add_run(json_t *object, const struct job *job)
 		json_object_set_new(object, "exit_code", json_integer(job->exit_code));
 	if (job->exit_signal)
 		json_object_set_new(object, "exit_signal", json_integer(job->exit_signal));
+	if (job->has_tty)
+		json_object_set_new(object, "tty", json_true());
 	if (job->is_busy)
 		json_object_set_new(object, "busy", json_true());
 	if (job->handover_usec != UINT64_MAX)

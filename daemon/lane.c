@@ -69,8 +69,7 @@ bool lane_is_idle(const struct lane *lane)
 	       (!lane->lock || (lock_is_idle(lane->lock) && !lock_may_appear(lane->lock)));
 }
 
-/* --- taking it -----------------------------------------------------------------------------------
- */
+/* --- taking it ------------------------------------------------------------------------------- */
 
 static int make_claim(struct lane *lane, struct job *job, struct lock_claim **ret)
 {
@@ -284,8 +283,7 @@ void lane_try_go(struct lane *lane, struct job *job)
 	scheduler_step(lane->scheduler, job, JOB_EV_GO);
 }
 
-/* --- handing it on
- * ---------------------------------------------------------------------------------- */
+/* --- handing it on --------------------------------------------------------------------------- */
 
 /* With the same rights the hand-over cannot be refused for want of them. */
 static bool has_same_rights(const struct lane *lane, const struct job *next)

@@ -15,8 +15,7 @@
 
 #define REGAIN_USEC (5 * USEC_PER_SEC)
 
-/* --- what is kept ------------------------------------------------------------------------------
- */
+/* --- what is kept ---------------------------------------------------------------------------- */
 
 /* The job for which the lock was written before does not need its secrets any more. */
 static void forget_kept(struct lane *lane)
@@ -44,11 +43,11 @@ bool lane_keep(struct lane *lane, const struct job *job)
 	       store_trouble(store);
 }
 
-void lane_on_kept(struct lane *lane, uint64_t upto)
+void lane_on_kept(struct lane *lane, uint64_t number)
 {
 	struct job *active = lane->line->active;
 
-	if (lane->kept_after == 0 || lane->kept_after > upto)
+	if (lane->kept_after == 0 || lane->kept_after > number)
 		return;
 	lane->kept_after = 0;
 	if (active && active->status == JOB_LOCKING && !lane->scheduler->is_stopping)
@@ -125,8 +124,7 @@ void lane_regain(struct lane *lane)
 	regain_later(lane);
 }
 
-/* --- a lock that nobody needs ------------------------------------------------------------------
- */
+/* --- a lock that nobody needs ---------------------------------------------------------------- */
 
 static void begin_sweep(struct lane *lane)
 {

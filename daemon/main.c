@@ -217,7 +217,10 @@ static int run(void)
 		return EXIT_SUCCESS;
 	}
 	log_set_level(config->log_level);
-	if (daemon_new(&daemon, config, environ) < 0)
+	r = daemon_new(&daemon, config, environ);
+	if (r == -EUCLEAN || r == -EPROTONOSUPPORT)
+		return EX_DATAERR; /* starting again would not help */
+	if (r < 0)
 		return EXIT_FAILURE;
 	return daemon_run(daemon) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -246,6 +246,12 @@ struct job *queue_head(const struct line *line)
 	return NULL;
 }
 
+/* Is it on disk, and all there that it needs? */
+static bool is_ready(const struct job *job)
+{
+	return job->submitted == 0 && !job->is_awaited;
+}
+
 /* Whose turn would it be in @line? */
 static struct job *turn_of(const struct line *line)
 {
@@ -255,12 +261,12 @@ static struct job *turn_of(const struct line *line)
 		return NULL;
 	if (!line->hold_reason) {
 		job = queue_head(line);
-		return job && job->submitted == 0 ? job : NULL;
+		return job && is_ready(job) ? job : NULL;
 	}
 	for (size_t i = 0; i < JOB_PRIORITY_COUNT; i++) {
 		TAILQ_FOREACH(job, &line->waiting[i], in_line)
 		{
-			if (job->passes_hold && job->submitted == 0)
+			if (job->passes_hold && is_ready(job))
 				return job;
 		}
 	}

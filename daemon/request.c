@@ -85,8 +85,7 @@ void request_drop_peer(struct request_context *context, struct peer *peer)
 		scheduler_runner_gone(context->scheduler, job);
 }
 
-/* --- methods -----------------------------------------------------------------------------------
- */
+/* --- methods --------------------------------------------------------------------------------- */
 
 void request_refuse_submit(const struct call *call, int r, const char *error)
 {
@@ -278,8 +277,7 @@ static void do_get_description(const struct call *call)
 	}
 }
 
-/* --- runners
- * -------------------------------------------------------------------------------------- */
+/* --- runners --------------------------------------------------------------------------------- */
 
 static void do_hello(const struct call *call)
 {

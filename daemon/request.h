@@ -24,10 +24,10 @@ struct request_context {
 /* Carry out @message of @peer and answer it. What makes no sense is answered with an error. */
 void request_handle(struct request_context *context, struct peer *peer, const json_t *message);
 
-/* From the store: all writes up to @upto are on disk: what waited for that is answered. Or they
+/* From the store: all writes up to @number are on disk: what waited for that is answered. Or they
  * have failed: then no job is accepted by them. */
-void request_kept(struct request_context *context, uint64_t upto);
-void request_unkept(struct request_context *context, uint64_t upto, const char *why);
+void request_kept(struct request_context *context, uint64_t number);
+void request_unkept(struct request_context *context, uint64_t number, const char *why);
 
 /* Tell everybody who watches @job; the last time if it is over. */
 void request_tell_watchers(const struct job *job);

@@ -51,19 +51,24 @@ static int take_stdin(const struct call *call, struct job *job)
 
 	if (!is_owner || job_status_is_running(job->status))
 		return 0;
-	if (submit_take_stdin(job, call->peer->varlink, NULL) >= 0)
+	if (submit_take_stdin(job, call->peer->varlink, NULL) >= 0) {
+		scheduler_await_no_more(call->context->scheduler, job);
 		return 0;
+	}
 	peer_send_error(call->peer, WIRE_E_BAD_REQUEST, "stdin is set, but no descriptor came");
 	return -EBADMSG;
 }
 
 void request_attach(const struct call *call)
 {
-	struct job *job = request_find_job(call, "id");
+	CLEANUP(job_freep) struct job *past = NULL;
+	const struct job *known = request_find_past(call, "id", &past);
 	const bool sees = json_is_true(json_object_get(call->parameters, "attach"));
+	struct job *job;
 
-	if (!job || (sees && !may_see(call, job)))
+	if (!known || (sees && !may_see(call, known)))
 		return;
+	job = past ? past : scheduler_find(call->context->scheduler, known->id);
 	if (!job_status_is_final(job->status)) {
 		if (sees && take_viewer(call, job) < 0)
 			return;

@@ -83,11 +83,11 @@ static void answer(const struct request_waiting *waiting)
 	(void)peer_send(peer, parameters ? varlink_reply(parameters, goes_on) : NULL, NULL, 0);
 }
 
-void request_kept(struct request_context *context, uint64_t upto)
+void request_kept(struct request_context *context, uint64_t number)
 {
 	struct request_waiting *waiting;
 
-	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= upto) {
+	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= number) {
 		struct peer *peer = waiting->peer;
 
 		answer(waiting);
@@ -96,11 +96,11 @@ void request_kept(struct request_context *context, uint64_t upto)
 	}
 }
 
-void request_unkept(struct request_context *context, uint64_t upto, const char *why)
+void request_unkept(struct request_context *context, uint64_t number, const char *why)
 {
 	struct request_waiting *waiting;
 
-	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= upto) {
+	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= number) {
 		struct peer *peer = waiting->peer;
 
 		if (waiting->job)

@@ -70,6 +70,7 @@ void scheduler_unregister(struct scheduler *scheduler, struct job *job)
 void scheduler_forget(struct scheduler *scheduler, struct job *job)
 {
 	scheduler_unregister(scheduler, job);
+	job->runner_watch = sd_event_source_disable_unref(job->runner_watch);
 	job->preflight = preflight_free(job->preflight);
 	job_free(job);
 }
@@ -338,8 +339,7 @@ void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const c
 	scheduler_pump_soon(scheduler);
 }
 
-/* --- making one
- * ----------------------------------------------------------------------------------- */
+/* --- making one ------------------------------------------------------------------------------ */
 
 static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -438,6 +438,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	sd_event_source_disable_unref(scheduler->pump);
 	sd_event_source_disable_unref(scheduler->pump_late);
 	sd_event_source_disable_unref(scheduler->expiry);
+	sd_event_source_disable_unref(scheduler->awaiting);
 	sd_event_source_disable_unref(scheduler->stop_limit);
 	free(scheduler);
 	return NULL;

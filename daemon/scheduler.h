@@ -77,9 +77,9 @@ DEFINE_FREEP(scheduler);
  */
 int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t *parameters);
 
-/* From the store: all writes up to @upto are on disk; or have failed, which is tried again. */
-void scheduler_kept(struct scheduler *scheduler, uint64_t upto);
-void scheduler_unkept(struct scheduler *scheduler, uint64_t upto, const char *why);
+/* From the store: all writes up to @number are on disk; or have failed, which is tried again. */
+void scheduler_kept(struct scheduler *scheduler, uint64_t number);
+void scheduler_unkept(struct scheduler *scheduler, uint64_t number, const char *why);
 
 /* Who did what, into the audit. @job: or NULL; @by: (uid_t)-1 for tfqd itself. */
 void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,
@@ -88,6 +88,9 @@ void scheduler_audit(const struct scheduler *scheduler, const char *kind, const 
 /* Show the output of @job, which is not over, on @fd, which is taken. Return: 0, -EMFILE, -ENOMEM.
  */
 int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input);
+
+/* The stdin of @job, which came without one from before a restart, is there. */
+void scheduler_await_no_more(struct scheduler *scheduler, struct job *job);
 
 /* A job that is not in memory any more, made of its record, the caller's to free; or NULL. */
 struct job *scheduler_recall(const struct scheduler *scheduler, uint64_t id);
@@ -129,8 +132,9 @@ const struct lock *scheduler_lock(const struct line *line);
 
 /* What a runner says of itself (wire.h, Hello). */
 struct scheduler_hello {
-	bool has_begun;         /* its terraform was let go */
-	uint64_t deadline_usec; /* ... under a lease until then, as far as it knows; 0: under none */
+	bool has_begun; /* its terraform was let go */
+	uint64_t
+		deadline_usec; /* ... under a lease until then, as far as it knows; 0: under none */
 };
 
 /* @peer says it is the runner of @job. Return: 0, or -EPERM if it is not the process that was

@@ -60,42 +60,42 @@ void scheduler_audit(const struct scheduler *scheduler, const char *kind, const 
 
 /* --- what waited for the disk ----------------------------------------------------------------- */
 
-static void accept_kept(struct scheduler *scheduler, uint64_t upto)
+static void accept_kept(struct scheduler *scheduler, uint64_t number)
 {
 	struct job *job;
 
-	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= upto) {
+	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= number) {
 		TAILQ_REMOVE(&scheduler->unkept, job, in_unkept);
 		job->submitted = 0;
 		scheduler_pump_soon(scheduler);
 	}
 }
 
-void scheduler_kept(struct scheduler *scheduler, uint64_t upto)
+void scheduler_kept(struct scheduler *scheduler, uint64_t number)
 {
 	struct line *line, *next;
 
-	accept_kept(scheduler, upto);
+	accept_kept(scheduler, number);
 	for (line = queue_first_line(scheduler->queue); line; line = next) {
 		struct job *job = line->active;
 
 		next = TAILQ_NEXT(line, link);
 		if (!job)
 			continue;
-		if (job->go_after > 0 && job->go_after <= upto)
+		if (job->go_after > 0 && job->go_after <= number)
 			scheduler_let_go(scheduler, job);
 		if (line->active == job && job->status == JOB_LOCKING)
 			lane_try_go(lane_of(line), job);
-		lane_on_kept(lane_of(line), upto);
+		lane_on_kept(lane_of(line), number);
 	}
 }
 
-void scheduler_unkept(struct scheduler *scheduler, uint64_t upto, const char *why)
+void scheduler_unkept(struct scheduler *scheduler, uint64_t number, const char *why)
 {
 	struct job *job;
 
 	log_error(0, "%s", why);
-	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= upto) {
+	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= number) {
 		TAILQ_REMOVE(&scheduler->unkept, job, in_unkept);
 		journal_job(LOG_WARNING, job, "is not accepted: it cannot be kept");
 		if (job->line)
@@ -108,11 +108,10 @@ void scheduler_unkept(struct scheduler *scheduler, uint64_t upto, const char *wh
 		scheduler_forget(scheduler, job);
 	}
 	/* What was accepted runs on, as long as there is no power cut nothing is lost by it. */
-	scheduler_kept(scheduler, upto);
+	scheduler_kept(scheduler, number);
 }
 
-/* --- how long ----------------------------------------------------------------------------------
- */
+/* --- how long -------------------------------------------------------------------------------- */
 
 static void expire(struct scheduler *scheduler, uint64_t id)
 {

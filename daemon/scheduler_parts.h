@@ -19,6 +19,7 @@ struct scheduler {
 	struct job_list unkept; /* jobs that are not on disk yet, in order */
 	bool is_stopping, is_stopped;
 	bool is_restoring;           /* which locks may be left is not known yet */
+	sd_event_source *awaiting;   /* how long clients of before are */
 	sd_event_source *expiry;     /* a look for jobs that may be forgotten */
 	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
@@ -137,7 +138,7 @@ bool lane_may_be_left(const struct lane *lane);
 /* Say in the store that @job's lock may be there. Return: may a request go out? lane_on_kept()
  * comes back to it. */
 bool lane_keep(struct lane *lane, const struct job *job);
-void lane_on_kept(struct lane *lane, uint64_t upto);
+void lane_on_kept(struct lane *lane, uint64_t number);
 /* Nothing of ours is there any more. */
 void lane_unkeep(struct lane *lane);
 /* Get back the lock of the active job, which runs since before this tfqd was started. */

@@ -47,7 +47,7 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 	int r;
 
 	if (!line->active || !job_status_is_running(line->active->status) || !head ||
-	    head->has_lost_runner || head->submitted > 0 || line->undecided > 0)
+	    head->has_lost_runner || head->submitted > 0 || head->is_awaited || line->undecided > 0)
 		return;
 	lane_prepare(lane_of(line), head);
 	if (head->runner_pid)

@@ -166,6 +166,8 @@ static void on_exited(struct scheduler *scheduler, struct job *job,
 	job->exit_signal = report->exit_signal;
 	if (report->is_fenced && report->exit_code != 0 && !job->is_lock_lost)
 		tell_why_fenced(job);
+	else if (report->message && !job->message)
+		job_set_message(job, "%s", report->message);
 	/* 2 is plan -detailed-exitcode's "there are changes". */
 	if (report->exit_code == 0 ||
 	    (report->exit_code == 2 && strcmp(job->operation, "OperationTypePlan") == 0))

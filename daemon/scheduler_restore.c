@@ -20,6 +20,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/parse.h"
 #include "daemon/job_files.h"
 #include "daemon/job_record.h"
 #include "daemon/journal.h"
@@ -27,8 +28,9 @@
 #include "daemon/scheduler_parts.h"
 #include "daemon/submit.h"
 
-/* --- what the runner has left word of ----------------------------------------------------------
- */
+#define AWAIT_USEC (5 * USEC_PER_SEC) /* tfq tries at least every two seconds */
+
+/* --- what the runner has left word of -------------------------------------------------------- */
 
 struct found {
 	json_t *reports; /* NULL: none */
@@ -132,8 +134,7 @@ bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line 
 	return false;
 }
 
-/* --- a job -------------------------------------------------------------------------------------
- */
+/* --- a job ----------------------------------------------------------------------------------- */
 
 /* The job of @record as it was submitted. Return: 0; -ENOENT if its secrets are gone; or a negative
  * errno, and *@ret_error may say more. */
@@ -243,6 +244,7 @@ static int restore_waiting(struct scheduler *scheduler, struct job *job, bool is
 	r = place(scheduler, job, false);
 	if (r < 0)
 		return r;
+	job->is_awaited = job->wants_stdin;
 	if (is_alive) {
 		job->is_undecided = true;
 		job->line->undecided++;
@@ -328,8 +330,7 @@ static int on_job(const struct store_job *row, const json_t *record, void *userd
 	return restore_live(scheduler, job, record);
 }
 
-/* --- lines and locks -----------------------------------------------------------------------------
- */
+/* --- lines and locks ------------------------------------------------------------------------- */
 
 static int on_line(const char *identity, const json_t *record, void *userdata)
 {
@@ -429,8 +430,31 @@ bool scheduler_needs_secrets(uint64_t id, void *userdata)
 	return false;
 }
 
-/* --- all of it
- * ------------------------------------------------------------------------------------ */
+/* --- clients that come back ------------------------------------------------------------------ */
+
+void scheduler_await_no_more(struct scheduler *scheduler, struct job *job)
+{
+	if (!job->is_awaited)
+		return;
+	job->is_awaited = false;
+	scheduler_pump_soon(scheduler);
+}
+
+/* Who has not come back by now is gone, and what he would have typed: terraform reads no input. */
+static int on_awaited_enough(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct scheduler *scheduler = userdata;
+	struct job *job;
+
+	(void)source;
+	(void)usec;
+
+	TAILQ_FOREACH(job, &scheduler->all, in_all)
+	scheduler_await_no_more(scheduler, job);
+	return 0;
+}
+
+/* --- all of it ------------------------------------------------------------------------------- */
 
 static int find_next_id(struct scheduler *scheduler)
 {
@@ -462,6 +486,11 @@ int scheduler_restore(struct scheduler *scheduler)
 	if (r < 0)
 		return r;
 	vault_sweep(scheduler->setup.vault, scheduler_needs_secrets, scheduler);
+	r = sd_event_add_time_relative(scheduler->setup.event, &scheduler->awaiting,
+				       CLOCK_MONOTONIC, AWAIT_USEC, 0, on_awaited_enough,
+				       scheduler);
+	if (r < 0)
+		return r;
 	if (pass.count > 0)
 		log_info("%" PRIu64 " jobs of before the restart are back", pass.count);
 	scheduler_expire_soon(scheduler);

@@ -332,8 +332,7 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 	return 0;
 }
 
-/* --- the job ------------------------------------------------------------------------------------
- */
+/* --- the job --------------------------------------------------------------------------------- */
 
 static int copy_owner(struct job_owner *to, const struct job_owner *from)
 {

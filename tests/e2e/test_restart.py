@@ -161,6 +161,42 @@ def forgotten():
         lacks(str(work.order()), "b")
 
 
+@case("what is piped into a job that waits gets to it after a restart: tfq comes back with it")
+def piped():
+    with World(LEASES, terraform=False) as world:
+        work = world.directory(init="by hand")
+        first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
+        wait_for(lambda: "started" in first.out, "the start")
+        with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
+            file.write("yes\n" * 1000)
+            file.seek(0)
+            second = work.spawn("apply", stdin=file, env=world.fake_terraform("cat\n"))
+            wait_for(lambda: "queued on" in second.err, "its place")
+        world.kill_daemon()
+        work.write("end", "")
+        wait_for(lambda: first.out and first.wait(), "the first one's end")
+        world.start_daemon()
+        same((second.wait().code, second.out), (0, "yes\n" * 1000), f"the exit code and the output ({second.err})")
+        contains(second.err, "tfqd went away", "tfqd is back")
+
+
+@case("a job whose tfq does not come back is not waited for: it reads no input")
+def not_piped():
+    with World(LEASES, terraform=False) as world:
+        work = world.directory(init="by hand")
+        first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
+        wait_for(lambda: "started" in first.out, "the start")
+        with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
+            second = work.spawn("apply", stdin=file, env=world.fake_terraform("cat > input; echo ran\n"))
+            wait_for(lambda: "queued on" in second.err, "its place")
+        second.send(signal.SIGKILL)
+        world.kill_daemon()
+        work.write("end", "")
+        world.start_daemon()
+        wait_over(world, 2)
+        same(work.read("input"), "", "what it has read")
+
+
 @case("numbers go on where they were, and what is over is still known")
 def history():
     with World(LEASES) as world:

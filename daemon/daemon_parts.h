@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by daemon.c and daemon_open.c; for nobody else. */
+#pragma once
+
+#include <limits.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+#include <systemd/sd-event.h>
+#include <systemd/sd-id128.h>
+
+#include "daemon/access.h"
+#include "daemon/aws/identity.h"
+#include "daemon/daemon.h"
+#include "daemon/http.h"
+#include "daemon/listener.h"
+#include "daemon/lock/probe.h"
+#include "daemon/peer.h"
+#include "daemon/request.h"
+#include "daemon/scheduler.h"
+#include "daemon/server_socket.h"
+
+#define NAMES_MAX 256 /* users whose names are remembered */
+
+struct user_name {
+	uid_t uid;
+	char *name;
+};
+
+struct daemon {
+	const struct config *config;
+	sd_event *event;
+	struct http *http;
+	struct identities *identities;
+	struct lock_probes *probes;
+	struct store *store;
+	struct vault *vault;
+	struct scheduler *scheduler;
+	struct listener *listener;
+	TAILQ_HEAD(, peer) peers;
+	size_t peer_count;
+	struct user_name names[NAMES_MAX];
+	struct access access;
+	struct request_context requests;
+	struct lock_host host;
+	char machine[SD_ID128_STRING_MAX], boot[SD_ID128_STRING_MAX];
+	char hostname[HOST_NAME_MAX + 1];
+	char *jobs_dir, *runner;
+	struct server_socket socket;
+	int state_lock;
+	struct rlimit nofile; /* as it was when we came */
+};
+
+/* daemon_open.c: what it stands on. Each returns 0, or a negative errno after telling why. */
+
+void daemon_raise_limits(struct daemon *daemon);
+/* Who we are, as our locks tell other tfqds. */
+void daemon_set_host(struct daemon *daemon);
+int daemon_set_access(struct daemon *daemon);
+int daemon_make_dirs(struct daemon *daemon);
+int daemon_find_runner(struct daemon *daemon);
+/* What was there before a restart, and will be after the next. */
+int daemon_open_memory(struct daemon *daemon, const struct store_callbacks *callbacks);
