@@ -161,8 +161,11 @@ int run_submit(struct run *run)
 		print_error(
 			"the environment and the arguments are too large together; %d KiB are the limit",
 			WIRE_MESSAGE_MAX / 1024);
-	} else if (r < 0) {
-		print_error("cannot talk to tfqd: %s", strerror(-r));
+		return EXIT_OURS;
 	}
-	return r < 0 ? EXIT_OURS : 0;
+	if (r < 0) { /* it died, and has not heard all of it */
+		print_error("cannot talk to tfqd: %s", strerror(-r));
+		return EXIT_NO_DAEMON;
+	}
+	return 0;
 }

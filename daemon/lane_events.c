@@ -185,6 +185,8 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 {
 	struct lane *lane = userdata;
 
+	if (events & (LEASE_EV_HELD | LEASE_EV_FOREIGN))
+		lane->is_found = false;
 	if (is_sweep_over(lane, events)) {
 		lane_swept(lane);
 		if (!lane->line->lost_session) /* of a lost job it is kept */
@@ -220,11 +222,16 @@ static void on_idle(struct lock *lock, void *userdata)
 	struct lane *lane = userdata;
 
 	struct job *active = lane->line->active;
+	const bool is_stopping = lane->scheduler->is_stopping;
 
 	lane->held_since_usec = 0;
-	if (!lock_may_appear(lock))
+	if (lane->sweeper && !is_stopping)
+		lane->is_found = false;
+	if (!lock_may_appear(lock) && !lane->is_found)
 		lane_unkeep(lane);
 	lane_swept(lane);
+	if (lane->is_found && !active && !is_stopping) /* its job ended before it was regained */
+		scheduler_sweep(lane);
 	if (active && active->status == JOB_LOCKING) {
 		if (lane->must_release) {
 			lane->must_release = false;

@@ -42,6 +42,7 @@ struct lane {
 	bool is_handed_over;         /* the active job came by hand-over */
 	uint64_t kept_job;        /* for which the store knows that there may be a lock; 0: none */
 	uint64_t kept_after;      /* ... once this write is done */
+	bool is_found;            /* that is of before a restart, and was not seen since */
 	sd_event_source *regain;  /* tries again to regain the lock of a job from before */
 	struct job *sweeper;      /* whose lock of before is to be removed; the lane's own */
 	uint64_t exited_usec;     /* exit of the job before, CLOCK_MONOTONIC */

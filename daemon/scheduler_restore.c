@@ -383,6 +383,7 @@ static int on_lock(const char *identity, uint64_t id, void *userdata)
 		return -ENOMEM;
 	lane = lane_of(line);
 	lane->kept_job = id;
+	lane->is_found = true;
 	if (was_killed_lately(job))
 		lane_quarantine(lane);
 	if (line->active)

@@ -4,6 +4,7 @@
 import os
 import sys
 
+sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "support")]
 from harness import case, check, main, same  # noqa: E402
@@ -312,7 +313,7 @@ for name, (change, sentences) in VIOLATIONS.items():
             check(any(one.startswith(sentence) for one in verdicts), f"{sentence!r} is not in {verdicts}")
 
 
-@case("what is no violation is none: a client that heard nothing, a job that failed with a reason, a note on a terminal")
+@case("what is no violation is none: a client that heard nothing, a reason for a failure, a note on a terminal")
 def allowed():
     def noted(made):
         text = made["asked"][1].out

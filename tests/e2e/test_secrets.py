@@ -158,7 +158,7 @@ def life(folder):
         tempfile.tempdir = before
 
 
-@case("no secret is in a file, in a log, on a command line: queued, running, over a crash, over; runtime directory on disk")
+@case("no secret is in a file, in a log, on a command line: queued, running, after a crash, over")
 def on_disk():
     life(None)
 
