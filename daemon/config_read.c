@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/explain.h"
+#include "common/io.h"
 #include "daemon/config.h"
 #include "daemon/config_table.h"
 
@@ -301,25 +302,6 @@ static int on_pair(void *userdata, const char *section, const char *key, const c
 
 /* --- files ----------------------------------------------------------------------------- */
 
-static int read_all(int fd, char *buf, size_t size, size_t *ret_len)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		const ssize_t n = read(fd, buf + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	*ret_len = len;
-	return 0;
-}
-
 static int open_regular(const char *path, char **ret_error)
 {
 	AUTO_CLOSE int fd = -1;
@@ -346,7 +328,7 @@ static int load(char *buf, const char *path, char **ret_error)
 	fd = open_regular(path, ret_error);
 	if (fd < 0)
 		return fd;
-	r = read_all(fd, buf, FILE_MAX + 1, &len);
+	r = io_read_all(fd, buf, FILE_MAX + 1, &len);
 	if (r < 0)
 		return explain(ret_error, r, "%s: cannot be read: %s", path, strerror(-r));
 	if (len > FILE_MAX)

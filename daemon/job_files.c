@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/parse.h"
 
@@ -98,38 +99,21 @@ uint64_t job_files_size(const char *jobs_dir, uint64_t id)
 	return (uint64_t)st.st_size;
 }
 
-static ssize_t read_all(int fd, char *buf, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		const ssize_t n = read(fd, buf + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
-
 json_t *job_files_read_reports(const char *jobs_dir, uint64_t id)
 {
 	AUTO_CLOSE int fd = open_file(jobs_dir, id, "reports");
 	AUTO_FREE char *text = NULL;
 	json_t *reports;
 	char *line, *end;
-	ssize_t len;
+	size_t len = 0;
+	int r;
 
 	if (fd < 0)
 		return NULL;
 	text = malloc(JOB_FILES_REPORTS_MAX + 1);
 	reports = json_array();
-	len = text && reports ? read_all(fd, text, JOB_FILES_REPORTS_MAX) : -ENOMEM;
-	if (len < 0) {
+	r = text && reports ? io_read_all(fd, text, JOB_FILES_REPORTS_MAX, &len) : -ENOMEM;
+	if (r < 0) {
 		json_decref(reports);
 		return NULL;
 	}

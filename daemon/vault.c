@@ -15,6 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/io.h"
 #include "common/log.h"
 #include "common/parse.h"
 #include "common/paths.h"
@@ -112,21 +113,6 @@ static const char *name_of(char buf[static 32], uint64_t id, const char *suffix)
 	return buf;
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		const ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Under another name first: half a file must not be taken for a whole one. */
 int vault_put(const struct vault *vault, uint64_t id, const json_t *secret)
 {
@@ -144,7 +130,7 @@ int vault_put(const struct vault *vault, uint64_t id, const json_t *secret)
 		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, text, strlen(text));
+	r = io_write_all(fd, text, strlen(text));
 	if (r >= 0 && renameat(vault->dir, half, vault->dir, name_of(name, id, "")) < 0)
 		r = -errno;
 	if (r < 0)
@@ -158,7 +144,8 @@ int vault_get(const struct vault *vault, uint64_t id, json_t **ret)
 	AUTO_CLOSE int fd = -1;
 	struct stat st;
 	char name[32];
-	ssize_t n;
+	size_t len = 0;
+	int r;
 
 	fd = vault->dir < 0
 		     ? -1
@@ -172,10 +159,10 @@ int vault_get(const struct vault *vault, uint64_t id, json_t **ret)
 	text = calloc(1, (size_t)st.st_size + 1);
 	if (!text)
 		return -ENOMEM;
-	n = read(fd, text, (size_t)st.st_size);
-	if (n < 0)
-		return -errno;
-	*ret = json_loads(text, 0, NULL);
+	r = io_read_all(fd, text, (size_t)st.st_size, &len);
+	if (r < 0)
+		return r;
+	*ret = json_loadb(text, len, 0, NULL);
 	return *ret ? 0 : -EBADMSG;
 }
 
