@@ -92,7 +92,14 @@ int scheduler_restore_lines(struct scheduler *scheduler)
 
 int scheduler_restore_locks(struct scheduler *scheduler)
 {
-	return store_read_locks(scheduler->setup.store, on_lock, scheduler);
+	const int r = store_read_locks(scheduler->setup.store, on_lock, scheduler);
+
+	/* What runs has a lock, whether or not there was time to write that down. */
+	for (struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link))
+		if (line->active && lane_of(line)->kept_job == 0)
+			lane_regain(lane_of(line));
+	return r;
 }
 
 void scheduler_sweep(struct lane *lane)

@@ -51,7 +51,7 @@ def full():
             result = other.tfq("apply", env=env)
             return result if result.code == 125 else None
         result = wait_for(refused, "a job that is refused")
-        contains(result.err, "database", "free")
+        contains(result.err, "full")
         check(not result.out, "it was run")
         renewed(world, "S3")
         work.write("end", "")
