@@ -46,6 +46,11 @@
 #define WIRE_UNLOCK          WIRE_INTERFACE ".Unlock"
 #define WIRE_ATTACH          WIRE_INTERFACE ".Attach"
 #define WIRE_LOGS            WIRE_INTERFACE ".Logs"
+#define WIRE_PAUSE           WIRE_INTERFACE ".Pause"
+#define WIRE_UP              WIRE_INTERFACE ".Up"
+#define WIRE_HISTORY         WIRE_INTERFACE ".History"
+#define WIRE_EVENTS          WIRE_INTERFACE ".Events"
+#define WIRE_METRICS         WIRE_INTERFACE ".Metrics"
 #define WIRE_GET_INFO        WIRE_SERVICE ".GetInfo"
 #define WIRE_GET_DESCRIPTION WIRE_SERVICE ".GetInterfaceDescription"
 
