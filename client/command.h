@@ -24,3 +24,8 @@ int cmd_cancel(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_who(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
+int cmd_history(int argc, char **argv);
+int cmd_events(int argc, char **argv);
+int cmd_metrics(int argc, char **argv);
+int cmd_timeline(int argc, char **argv);
+int cmd_top(int argc, char **argv);

@@ -18,7 +18,7 @@
 
 /* clang-format off */
 static const struct command commands[] = {
-	{ "queue",  "ls ps", "[--all] [--json]", "who waits for what, and what runs (also without a command)", cmd_queue },
+	{ "queue",  "ls ps", "[--all] [--user U] [--state S] [--watch] [--json]", "who waits for what, and what runs (also without a command)", cmd_queue },
 	{ "info",   NULL,    "[ID] [--json]",    "one job; without an ID, the daemon", cmd_info },
 	{ "attach", NULL,    "[--no-stdin] [--detach-keys KEYS] ID", "watch a job and type for it; ctrl-p ctrl-q leaves", cmd_attach },
 	{ "logs",   NULL,    "[-f] [-n N] [--since TIME] [--timestamps] ID", "what a job has printed; -f: and prints", cmd_logs },
@@ -27,6 +27,11 @@ static const struct command commands[] = {
 	{ "resume", NULL,    "STATE",            "let a queue go on that a lost job has stopped", cmd_resume },
 	{ "who",    NULL,    "[STATE] [--json]", "who holds the lock; without a name, of this directory's state", cmd_who },
 	{ "unlock", NULL,    "STATE --id ID [--yes]", "remove a lock whose holder is dead (operators)", cmd_unlock },
+	{ "history", NULL,   "[--since TIME] [--state S] [--user U] [--failed] [-n N]", "jobs that have ended, the latest first", cmd_history },
+	{ "events", NULL,    "[-f] [-n N] [--json]", "who has done what; -f: and does", cmd_events },
+	{ "metrics", NULL,   "",                 "counters and gauges as OpenMetrics text", cmd_metrics },
+	{ "timeline", NULL,  "[STATE] [--since TIME] [-o FILE]", "who has waited for whom, as a chart", cmd_timeline },
+	{ "top",    NULL,    "",                 "the queue as it changes, with keys", cmd_top },
 };
 /* clang-format on */
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
