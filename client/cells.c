@@ -63,14 +63,12 @@ static size_t head(const char *text, size_t width)
 static const char *tail(const char *text, size_t width)
 {
 	size_t left = cells_width(text), one = 0;
+	size_t len = *text ? next_char(text, &one) : 0;
 
-	while (*text && (left > width || one == 0)) {
-		const size_t len = next_char(text, &one);
-
-		if (left <= width && one > 0)
-			break;
+	while (len > 0 && (left > width || one == 0)) { /* also what combines with what is gone */
 		left -= one;
 		text += len;
+		len = *text ? next_char(text, &one) : 0;
 	}
 	return text;
 }

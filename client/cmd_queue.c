@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/arena.h"
 #include "client/command.h"
 #include "client/exits.h"
 #include "client/fetch.h"
@@ -173,6 +174,7 @@ int cmd_queue(int argc, char **argv)
 		return r;
 	if (queue.watch)
 		return watch(&queue);
+	arena_use();
 	r = render(&queue, ROWS_ALL, &text);
 	if (r == 0)
 		(void)fputs(text, stdout);

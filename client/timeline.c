@@ -78,7 +78,7 @@ static void find_ahead(struct timeline *timeline, const struct timeline_lane *la
 		struct timeline_bar *bar = &timeline->bars[i];
 
 		if (last != TIMELINE_NOBODY && timeline->bars[last].end > bar->submitted &&
-		    timeline->bars[last].end <= bar->begin + OVERLAP)
+		    (!bar->is_started || timeline->bars[last].end <= bar->begin + OVERLAP))
 			bar->ahead = last;
 		if (bar->is_started)
 			last = i;
