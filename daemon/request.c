@@ -113,7 +113,13 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 		error = "this runs inside a job on the same state, and would wait for itself; call "
 			"terraform with -lock=false there, or split the work into two jobs";
 		break;
-	case -EIO: error = store_trouble(call->context->store); break;
+	case -EIO:
+		error = store_trouble(call->context->store);
+		if (!error)
+			error = "tfqd cannot keep the job: the disk of its state directory, or its "
+				"memory for environments, is full; its log says which; nothing was "
+				"queued";
+		break;
 	case -EPERM:
 		name = WIRE_E_NOT_ALLOWED;
 		error = "priority high is for operators; normal and low are everybody's";

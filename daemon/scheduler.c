@@ -24,7 +24,7 @@
 #include "daemon/scheduler_parts.h"
 
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
-#define EXPIRY_PAUSE_USEC   (30 * USEC_PER_SEC)
+#define EXPIRY_PAUSE_USEC   (5 * USEC_PER_SEC)
 #define USUAL_MIN           3 /* runs of a kind that tell how long one takes */
 #define USUAL_MAX           15
 

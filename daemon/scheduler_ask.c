@@ -74,10 +74,13 @@ static int reserve(struct scheduler *scheduler, struct job *job, const json_t *p
 	r = make_lock_id(job);
 	if (r >= 0)
 		r = job_files_reserve(scheduler->setup.jobs_dir, job->id);
+	if (r >= 0)
+		r = vault_put(scheduler->setup.vault, job->id, parameters);
+	if (r == -EOPNOTSUPP)
+		return 0; /* said at the start */
 	if (r < 0)
-		return r;
-	r = vault_put(scheduler->setup.vault, job->id, parameters);
-	return r == -EOPNOTSUPP ? 0 : r; /* said at the start */
+		log_error(r, "Job %" PRIu64 " of %s cannot be kept: %m", job->id, job->owner.name);
+	return r;
 }
 
 static void unreserve(struct scheduler *scheduler, struct job *job)
@@ -112,8 +115,7 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t 
 	job->passes_hold =
 		present && present->lets_push && strcmp(job->operation, "state-push") == 0;
 	r = reserve(scheduler, job, parameters);
-	if (r >= 0)
-		r = scheduler_register(scheduler, job);
+	r = r >= 0 ? scheduler_register(scheduler, job) : r == -ENOMEM ? r : -EIO;
 	if (r < 0) {
 		unreserve(scheduler, job);
 		return r;

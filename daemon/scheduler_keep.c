@@ -88,6 +88,8 @@ void scheduler_kept(struct scheduler *scheduler, uint64_t number)
 			lane_try_go(lane_of(line), job);
 		lane_on_kept(lane_of(line), number);
 	}
+	if (scheduler->is_stopping)
+		scheduler_pump_soon(scheduler);
 }
 
 void scheduler_unkept(struct scheduler *scheduler, uint64_t number, const char *why)

@@ -95,6 +95,16 @@ void scheduler_runner_died(struct scheduler *scheduler, struct job *job, const c
 void scheduler_settle(struct scheduler *scheduler, struct job *job);
 /* It is known by now whether @job, which was undecided, runs. */
 void scheduler_decide(struct scheduler *scheduler, struct job *job);
+/* The job of @record, which is @skeleton's, as it was submitted. Return: 0; -ENOENT if its secrets
+ * are gone; or a negative errno, and *@ret_error may say more. */
+int scheduler_rebuild(struct job **ret, const struct scheduler *scheduler,
+		      const struct job *skeleton, const json_t *record, char **ret_error);
+
+/* scheduler_left.c */
+
+/* Before the jobs, and after them. Return: 0, or a negative errno. */
+int scheduler_restore_lines(struct scheduler *scheduler);
+int scheduler_restore_locks(struct scheduler *scheduler);
 /* Is what is in the vault of job @id still needed, to run it or for its lock? @userdata: scheduler
  */
 bool scheduler_needs_secrets(uint64_t id, void *userdata);

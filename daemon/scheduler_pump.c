@@ -91,7 +91,12 @@ static bool is_quiet(const struct lane *lane)
 
 static bool are_all_quiet(const struct scheduler *scheduler)
 {
+	const struct store *store = scheduler->setup.store;
 	const struct line *line;
+
+	/* Whoever waits for an answer until it is on disk is to have it. */
+	if (store_committed(store) < store_noted(store) && !store_trouble(store))
+		return false;
 
 	for (line = queue_first_line(scheduler->queue); line; line = TAILQ_NEXT(line, link))
 		if (!is_quiet(lane_of(line)))

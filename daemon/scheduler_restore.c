@@ -119,27 +119,10 @@ void scheduler_settle(struct scheduler *scheduler, struct job *job)
 		scheduler_refuse(scheduler, job, "its runner died before terraform was started");
 }
 
-bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line *line,
-			   const char *id)
-{
-	const struct job *job;
-
-	TAILQ_FOREACH(job, &scheduler->all, in_all)
-	{
-		if (strcmp(job->lock_id, id) != 0 ||
-		    strcmp(job->backend->identity, line->identity) != 0)
-			continue;
-		return job == line->active || !job_status_is_running(job->status);
-	}
-	return false;
-}
-
 /* --- a job ----------------------------------------------------------------------------------- */
 
-/* The job of @record as it was submitted. Return: 0; -ENOENT if its secrets are gone; or a negative
- * errno, and *@ret_error may say more. */
-static int rebuild(struct job **ret, const struct scheduler *scheduler, const struct job *skeleton,
-		   const json_t *record, char **ret_error)
+int scheduler_rebuild(struct job **ret, const struct scheduler *scheduler,
+		      const struct job *skeleton, const json_t *record, char **ret_error)
 {
 	CLEANUP(job_freep) struct job *job = NULL;
 	const struct submit_source source = { .owner = &skeleton->owner };
@@ -267,7 +250,7 @@ static int restore_live(struct scheduler *scheduler, struct job *job, const json
 	bool was_running;
 	int r;
 
-	r = rebuild(&whole, scheduler, job, record, &error);
+	r = scheduler_rebuild(&whole, scheduler, job, record, &error);
 	if (whole) {
 		job_free(job);
 		job = whole;
@@ -330,110 +313,6 @@ static int on_job(const struct store_job *row, const json_t *record, void *userd
 	return restore_live(scheduler, job, record);
 }
 
-/* --- lines and locks ------------------------------------------------------------------------- */
-
-static int on_line(const char *identity, const json_t *record, void *userdata)
-{
-	struct scheduler *scheduler = userdata;
-	const char *state = json_string_value(json_object_get(record, "state"));
-	const char *reason = json_string_value(json_object_get(record, "reason"));
-	struct line *line;
-
-	if (!state || !reason)
-		return 0;
-	line = queue_line(scheduler->queue, identity, state);
-	if (!line || (!line->data && !lane_new(scheduler, line)))
-		return -ENOMEM;
-	line->hold_reason = strdup(reason);
-	if (!line->hold_reason)
-		return -ENOMEM;
-	line->lets_push = json_is_true(json_object_get(record, "lets_push"));
-	line->lost_session = (pid_t)json_integer_value(json_object_get(record, "session"));
-	line->lost_pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
-	/* Those of before the machine's restart are none of today's. */
-	if (line->lost_session && !job_record_is_of_boot(record, scheduler->setup.host->boot)) {
-		line->lost_session = -1;
-		line->lost_pid = 0;
-	}
-	return 0;
-}
-
-/* Then a write of its state may still be under way. */
-static bool was_killed_lately(const struct job *job)
-{
-	const uint64_t now = clock_usec(CLOCK_REALTIME);
-
-	return job_status_is_final(job->status) && (job->exit_signal || job->interrupts > 1) &&
-	       job->ended_usec <= now && now - job->ended_usec < LANE_QUARANTINE_USEC;
-}
-
-static int on_lock(const char *identity, uint64_t id, void *userdata)
-{
-	struct scheduler *scheduler = userdata;
-	const struct job *job = scheduler_find(scheduler, id);
-	struct line *line;
-	struct lane *lane;
-
-	if (!job) {
-		(void)store_drop_lock(scheduler->setup.store, identity);
-		return 0;
-	}
-	line = queue_line(scheduler->queue, identity, job->backend->name);
-	if (!line || (!line->data && !lane_new(scheduler, line)))
-		return -ENOMEM;
-	lane = lane_of(line);
-	lane->kept_job = id;
-	lane->is_found = true;
-	if (was_killed_lately(job))
-		lane_quarantine(lane);
-	if (line->active)
-		lane_regain(lane);
-	else if (!lane->is_quarantined && (line->waiting_count == 0 || line->hold_reason))
-		scheduler_sweep(lane);
-	return 0;
-}
-
-void scheduler_sweep(struct lane *lane)
-{
-	struct scheduler *scheduler = lane->scheduler;
-	const struct job *owner = scheduler_find(scheduler, lane->kept_job);
-	AUTO_FREE char *error = NULL;
-	json_t *record = NULL;
-	struct job *job = NULL;
-	int r = -ENOENT;
-
-	if (lane->sweeper)
-		return;
-	if (owner && (record = job_record_make(owner, "")))
-		r = rebuild(&job, scheduler, owner, record, &error);
-	json_decref(record);
-	if (r >= 0) {
-		lane_sweep(lane, job);
-		return;
-	}
-	log_warning(0,
-		    "The lock of %s, ID %s, may still be in its store, and the credentials for it "
-		    "are gone: the next job there takes it back, or 'terraform force-unlock' "
-		    "removes it",
-		    lane->line->name, owner ? owner->lock_id : "?");
-	lane_unkeep(lane);
-	scheduler_pump_soon(scheduler);
-}
-
-bool scheduler_needs_secrets(uint64_t id, void *userdata)
-{
-	struct scheduler *scheduler = userdata;
-	const struct job *job = scheduler_find(scheduler, id);
-	const struct line *line;
-
-	if (job && !job_status_is_final(job->status))
-		return true;
-	for (line = queue_first_line(scheduler->queue); line; line = TAILQ_NEXT(line, link))
-		if (lane_of(line)->kept_job == id)
-			return true;
-	return false;
-}
-
 /* --- clients that come back ------------------------------------------------------------------ */
 
 void scheduler_await_no_more(struct scheduler *scheduler, struct job *job)
@@ -481,11 +360,11 @@ int scheduler_restore(struct scheduler *scheduler)
 	scheduler->is_restoring = true;
 	r = find_next_id(scheduler);
 	if (r >= 0)
-		r = store_read_lines(store, on_line, scheduler);
+		r = scheduler_restore_lines(scheduler);
 	for (; r >= 0 && pass.stage <= STAGE_WAITS; pass.stage++)
 		r = store_read_jobs(store, SCHEDULER_HISTORY_MAX, on_job, &pass);
 	if (r >= 0)
-		r = store_read_locks(store, on_lock, scheduler);
+		r = scheduler_restore_locks(scheduler);
 	scheduler->is_restoring = false;
 	if (r < 0)
 		return r;

@@ -197,6 +197,23 @@ def not_piped():
         same(work.read("input"), "", "what it has read")
 
 
+@case("recordings are kept as far as there is room for them: the oldest jobs go first, and their numbers with them")
+def expired():
+    with World("[history]\nkeep_bytes = 3K\n", terraform=False) as world:
+        work = world.directory(init="by hand")
+        env = world.fake_terraform("head -c 1000 /dev/zero\n")
+        for _ in range(6):
+            ran(work.tfq("plan", env=env))
+        wait_for(lambda: [job["id"] for job in world.jobs()] == [5, 6] or
+                 [job["id"] for job in world.jobs()] == [4, 5, 6], "the end of the oldest")
+        left = {str(job["id"]) for job in world.jobs()}
+        same(set(os.listdir(os.path.join(world.path, "state", "jobs"))), left, "the recordings")
+        contains(work.tfq("logs", "1").err, "no job 1")
+        world.restart_daemon()
+        same({str(job["id"]) for job in world.jobs()}, left, "the jobs after a restart")
+        same(int(ran(work.tfq("-d", "plan", env=env)).out), 7, "the next number")
+
+
 @case("numbers go on where they were, and what is over is still known")
 def history():
     with World(LEASES) as world:

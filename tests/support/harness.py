@@ -436,6 +436,7 @@ class World:
             self.need_terraform()
         self.config, self.shared, self.wants_daemon = config, shared, daemon
         self.daemon_env = daemon_env or {}
+        self.daemon_prefix = []  # a command that runs tfqd
         self.path = os.path.realpath(tempfile.mkdtemp(prefix="tfq-e2e."))
         self.programs, self.logs = [], []
         self.daemon = None
@@ -503,7 +504,7 @@ class World:
         env = {name: value for name, value in self.env.items()
                if name in ("PATH", "HOME", "LANG", "TZ") or name.endswith("SAN_OPTIONS")}
         env.update(self.daemon_env)
-        program = Program(self, [TFQD, "--config", config, "--state-dir", os.path.join(self.path, "state"),
+        program = Program(self, [*self.daemon_prefix, TFQD, "--config", config, "--state-dir", os.path.join(self.path, "state"),
                                  "--runtime-dir", os.path.join(self.path, "run"), *options], "/", env)
         self.programs.remove(program)
         self.logs.append(program)
