@@ -6,23 +6,35 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "daemon/job_record.h"
 #include "daemon/scheduler_parts.h"
+
+static int restore_pause(struct scheduler *scheduler, const char *reason)
+{
+	if (!reason || text_replace(&scheduler->pause_reason, reason) < 0)
+		return reason ? -ENOMEM : 0;
+	queue_pause(scheduler->queue, true);
+	return 0;
+}
 
 static int on_line(const char *identity, const json_t *record, void *userdata)
 {
 	struct scheduler *scheduler = userdata;
 	const char *state = json_string_value(json_object_get(record, "state"));
 	const char *reason = json_string_value(json_object_get(record, "reason"));
+	const char *paused = json_string_value(json_object_get(record, "paused"));
 	struct line *line;
 
-	if (!state || !reason)
+	if (strcmp(identity, SCHEDULER_ALL_LINES) == 0)
+		return restore_pause(scheduler, paused);
+	if (!state)
 		return 0;
 	line = queue_line(scheduler->queue, identity, state);
 	if (!line || (!line->data && !lane_new(scheduler, line)))
 		return -ENOMEM;
-	line->hold_reason = strdup(reason);
-	if (!line->hold_reason)
+	if ((reason && text_replace(&line->hold_reason, reason) < 0) ||
+	    (paused && text_replace(&line->pause_reason, paused) < 0))
 		return -ENOMEM;
 	line->lets_push = json_is_true(json_object_get(record, "lets_push"));
 	line->lost_session = (pid_t)json_integer_value(json_object_get(record, "session"));
