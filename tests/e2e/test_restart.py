@@ -208,7 +208,7 @@ def expired():
                  [job["id"] for job in world.jobs()] == [4, 5, 6], "the end of the oldest")
         left = {str(job["id"]) for job in world.jobs()}
         same(set(os.listdir(os.path.join(world.path, "state", "jobs"))), left, "the recordings")
-        contains(work.tfq("logs", "1").err, "no job 1")
+        wait_for(lambda: "no job 1" in work.tfq("logs", "1").err, "its end in the database")
         world.restart_daemon()
         same({str(job["id"]) for job in world.jobs()}, left, "the jobs after a restart")
         same(int(ran(work.tfq("-d", "plan", env=env)).out), 7, "the next number")
