@@ -127,10 +127,11 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 		break;
 	case -EIO:
 		error = store_trouble(call->context->store);
-		if (!error)
+		if (!error) {
 			error = "tfqd cannot keep the job: the disk of its state directory, or its "
 				"memory for environments, is full; its log says which; nothing was "
 				"queued";
+		}
 		break;
 	case -EPERM:
 		name = WIRE_E_NOT_ALLOWED;

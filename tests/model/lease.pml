@@ -588,8 +588,8 @@ inline tidy()
 #define SURVIVOR(i)                                                                     \
 	ACQUIRER(i)                                                                     \
 	GHOST(i)
-#define MAY_DIE(i)  ((IN(i) == 0 || writer == i) && CAN_HAUNT(0) && CAN_HAUNT(1))
-#define ARE_DEAD(i) child[i] = 0; crash(0); crash(1); lay(1 - i)
+#define MAY_BREAK(i, other) ((IN(i) == 0 || writer == i) && CAN_HAUNT(0) && CAN_HAUNT(1))
+#define BREAKS(i, other)    child[other] = 0; crash(0); crash(1); lay(other)
 #else
 #define SURVIVOR(i)                                                                     \
 	ACQUIRER(i)                                                                     \
@@ -600,8 +600,8 @@ inline tidy()
 	      send(i, SWAP))                                                            \
 	GHOST(0)                                                                        \
 	GHOST(1)
-#define MAY_DIE(i)  CAN_HAUNT(1 - i)
-#define ARE_DEAD(i) RUNNER_CRASHES(1 - i); crash(1 - i)
+#define MAY_BREAK(i, other) CAN_HAUNT(other)
+#define BREAKS(i, other)    RUNNER_CRASHES(other); crash(other)
 #endif
 
 active proctype world()
@@ -629,8 +629,8 @@ active proctype world()
 	STEP(IN(0) != 0, IN(0) = 0)
 #endif
 #ifdef HEAL
-	:: d_step { !HAS_CHILD(1) && MAY_DIE(1) -> ARE_DEAD(1); tidy() }; goto one
-	:: d_step { !HAS_CHILD(0) && MAY_DIE(0) -> ARE_DEAD(0); tidy() }; goto zero
+	:: d_step { !HAS_CHILD(1) && MAY_BREAK(1, 0) -> BREAKS(1, 0); tidy() }; goto one
+	:: d_step { !HAS_CHILD(0) && MAY_BREAK(0, 1) -> BREAKS(0, 1); tidy() }; goto zero
 #endif
 	od;
 #ifdef HEAL

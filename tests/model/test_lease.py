@@ -44,7 +44,7 @@ RUNS = [
     holds("a dead daemon's lock is taken in the end, H=2 T=3", "HEAL", "WITHIN=28"),
     falls("both, D is the later one: M_LATER", "BOTH", "PROMPT", "H=1", "T=2", "M_LATER"),
     falls("both, a child with one held: M_ONEHELD", "BOTH", "PROMPT", "H=1", "T=2", "M_ONEHELD"),
-    holds("a restarted daemon's own lock is regained without a wait, H=1 T=2", "HEAL", "RESTART", "WITHIN=12",
+    holds("a restarted daemon's own lock is regained without a wait, H=1 T=2", "HEAL", "RESTART", "WITHIN=11",
           "H=1", "T=2"),
     holds("one store, H=1 T=2", "H=1", "T=2"),
     falls("T = H", "T=2"),
