@@ -192,10 +192,10 @@ static int take_argv(struct job *job, const json_t *list)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		const char *word = json_string_value(json_array_get(list, i));
+		const int r = word ? text_replace(&job->argv[i], word) : -EBADMSG;
 
-		job->argv[i] = word ? strdup(word) : NULL;
-		if (!job->argv[i])
-			return word ? -ENOMEM : -EBADMSG;
+		if (r < 0)
+			return r;
 	}
 	job->is_argv_plain = true;
 	return 0;

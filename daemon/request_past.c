@@ -81,11 +81,11 @@ struct telling {
 
 static void add_job(struct telling *telling, json_t *object, uint64_t id)
 {
-	CLEANUP(job_freep) struct job *past = NULL;
-	const struct job *job = scheduler_find(telling->context->scheduler, id);
+	const struct scheduler *scheduler = telling->context->scheduler;
+	const struct job *known = scheduler_find(scheduler, id);
+	CLEANUP(job_freep) struct job *past = known ? NULL : scheduler_recall(scheduler, id);
+	const struct job *job = known ? known : past;
 
-	if (!job)
-		job = past = scheduler_recall(telling->context->scheduler, id);
 	(void)json_object_set_new(object, "job", json_integer((json_int_t)id));
 	if (job)
 		(void)json_object_set_new(object, "state", json_string(job->backend->name));
