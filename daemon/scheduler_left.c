@@ -92,8 +92,8 @@ static int on_lock(const char *identity, uint64_t id, void *userdata)
 		lane_quarantine(lane);
 	if (line->active)
 		lane_regain(lane);
-	else if (!lane->is_quarantined && (line->waiting_count == 0 || line->hold_reason))
-		scheduler_sweep(lane);
+	else if (line->hold_reason && !lane->is_quarantined && line->undecided == 0)
+		scheduler_sweep(lane); /* or, of a lost job, so that nobody else takes it */
 	return 0;
 }
 
@@ -165,7 +165,8 @@ bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line 
 		if (strcmp(job->lock_id, id) != 0 ||
 		    strcmp(job->backend->identity, line->identity) != 0)
 			continue;
-		return job == line->active || !job_status_is_running(job->status);
+		return job == line->active ||
+		       (!job_status_is_running(job->status) && !job->is_undecided);
 	}
 	return false;
 }
