@@ -41,8 +41,7 @@ static void print_event(const json_t *event)
 		(void)snprintf(user, sizeof(user), "%" PRIu64, print_number(event, "uid"));
 	(void)print_text(state, sizeof(state), event, "state");
 	(void)print_text(text, sizeof(text), event, "text");
-	(void)printf("%s  %s%s%s%s%s%s%s%s\n",
-		     timestamp_format(at, print_number(event, "at")),
+	(void)printf("%s  %s%s%s%s%s%s%s%s\n", timestamp_format(at, print_number(event, "at")),
 		     print_text(kind, sizeof(kind), event, "kind"), job, *user ? " by " : "", user,
 		     *state ? " on " : "", state, *text ? ": " : "", text);
 }
@@ -50,8 +49,7 @@ static void print_event(const json_t *event)
 /* Return: how many there were. */
 static size_t print_events(struct events *events, const json_t *message)
 {
-	const json_t *list =
-		json_object_get(json_object_get(message, "parameters"), "events");
+	const json_t *list = json_object_get(json_object_get(message, "parameters"), "events");
 	const size_t count = json_array_size(list);
 
 	for (size_t i = 0; i < count; i++) {

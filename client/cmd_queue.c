@@ -43,7 +43,8 @@ static int fetch(const struct queue *queue, json_t *jobs)
 static void print_jobs(FILE *out, const struct queue *queue, const json_t *const *jobs,
 		       size_t count, size_t rows)
 {
-	const size_t around = queue->show.no_legend ? 2 : 3; /* titles, what is left out, the cursor */
+	const size_t around =
+		queue->show.no_legend ? 2 : 3; /* titles, what is left out, the cursor */
 
 	if (queue->show.as_json) {
 		show_json(out, jobs, count);
@@ -123,7 +124,8 @@ static int watch(const struct queue *queue)
 			if (is_screen)
 				draw(text);
 			else
-				(void)printf("%s%s", last && !queue->show.as_json ? "\n" : "", text);
+				(void)printf("%s%s", last && !queue->show.as_json ? "\n" : "",
+					     text);
 			if (fflush(stdout) != 0)
 				return EXIT_OURS;
 		}
@@ -137,10 +139,14 @@ static int watch(const struct queue *queue)
 static int take_options(int argc, char **argv, struct queue *queue)
 {
 	static const struct option options[] = {
-		{ "all", no_argument, NULL, 'a' },       { "columns", required_argument, NULL, 'c' },
-		{ "json", no_argument, NULL, 'j' },      { "no-legend", no_argument, NULL, 'n' },
-		{ "state", required_argument, NULL, 's' }, { "user", required_argument, NULL, 'u' },
-		{ "watch", no_argument, NULL, 'w' },     { 0 },
+		{ "all", no_argument, NULL, 'a' },
+		{ "columns", required_argument, NULL, 'c' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "no-legend", no_argument, NULL, 'n' },
+		{ "state", required_argument, NULL, 's' },
+		{ "user", required_argument, NULL, 'u' },
+		{ "watch", no_argument, NULL, 'w' },
+		{ 0 },
 	};
 	int option;
 

@@ -31,7 +31,8 @@ static int fetch(json_t *jobs, uint64_t since_usec)
 
 	r = fetch_or_tell(&(const struct fetch){ WIRE_LIST, "after", list, 0 }, jobs);
 	if (r == 0)
-		r = fetch_or_tell(&(const struct fetch){ WIRE_HISTORY, "before", history, 0 }, jobs);
+		r = fetch_or_tell(&(const struct fetch){ WIRE_HISTORY, "before", history, 0 },
+				  jobs);
 	json_decref(list);
 	json_decref(history);
 	return r;
@@ -113,9 +114,10 @@ int cmd_timeline(int argc, char **argv)
 		} else if (option != 's') {
 			return EXIT_USAGE;
 		} else if (since_parse(optarg, now, &since_usec) < 0) {
-			print_error("'%s' is no time; write 2026-01-31T14:30:00Z, 14:30, or an age as "
-				    "2h or 7d",
-				    optarg);
+			print_error(
+				"'%s' is no time; write 2026-01-31T14:30:00Z, 14:30, or an age as "
+				"2h or 7d",
+				optarg);
 			return EXIT_USAGE;
 		}
 	}

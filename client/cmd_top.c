@@ -71,11 +71,11 @@ static void cancel(struct top *top, uint64_t id)
 	int r = -ENOTCONN;
 
 	if (top->varlink)
-		r = fetch_answer(top->varlink, WIRE_CANCEL, json_pack("{s:I}", "id", (json_int_t)id),
-				 &answer);
+		r = fetch_answer(top->varlink, WIRE_CANCEL,
+				 json_pack("{s:I}", "id", (json_int_t)id), &answer);
 	if (r < 0) {
-		(void)snprintf(top->note, sizeof(top->note), "#%" PRIu64 " is not cancelled: %s", id,
-			       strerror(-r));
+		(void)snprintf(top->note, sizeof(top->note), "#%" PRIu64 " is not cancelled: %s",
+			       id, strerror(-r));
 		top->varlink = varlink_free(top->varlink);
 	} else if (json_object_get(answer, "error")) {
 		say_error(top, answer);
@@ -92,7 +92,8 @@ static void cancel(struct top *top, uint64_t id)
 /* tfq @command @id, until it ends; Ctrl-C is for that one. Return: its exit code, or -1. */
 static int run_self(const char *command, const char *option, const char *id)
 {
-	const char *const words[] = { "tfq", command, option ? option : id, option ? id : NULL, NULL };
+	const char *const words[] = { "tfq", command, option ? option : id, option ? id : NULL,
+				      NULL };
 	char *argv[sizeof(words) / sizeof(words[0])];
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
 	posix_spawnattr_t attributes;
@@ -183,7 +184,7 @@ static void loop(struct top *top)
 		}
 		top_draw(top);
 		timeout(top->next_usec > now ? (int)((top->next_usec - now) / USEC_PER_MSEC) + 1
-					      : 0);
+					     : 0);
 		key = getch();
 		if (key != ERR)
 			take_key(top, key);

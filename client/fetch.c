@@ -47,8 +47,8 @@ int fetch_jobs(struct varlink *varlink, const struct fetch *fetch, json_t *jobs,
 
 	while (has_more) {
 		json_t *answer = NULL;
-		const int r = fetch_answer(varlink, fetch->method, json_copy(fetch->parameters),
-					   &answer);
+		const int r =
+			fetch_answer(varlink, fetch->method, json_copy(fetch->parameters), &answer);
 
 		if (r < 0)
 			return r;

@@ -9,8 +9,8 @@
 
 struct table_column {
 	const char *title;
-	size_t least;      /* columns of the terminal that it keeps when it is cut; 0: it is not */
-	unsigned cut_rank; /* 1 is cut first */
+	size_t least;       /* columns of the terminal that it keeps when it is cut; 0: it is not */
+	unsigned cut_rank;  /* 1 is cut first */
 	unsigned drop_rank; /* 1 is left out first, where cutting is not enough; 0: never */
 	bool cut_left;      /* the end of its texts says most */
 };

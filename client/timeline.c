@@ -171,8 +171,8 @@ char *timeline_describe(const struct timeline *timeline, const struct timeline_b
 		(void)snprintf(ahead, sizeof(ahead), " for #%" PRIu64,
 			       timeline->bars[bar->ahead].id);
 	if (bar->is_started)
-		(void)print_duration(ran, bar->begin, bar->end > bar->begin ? bar->end
-									     : bar->begin + 1);
+		(void)print_duration(ran, bar->begin,
+				     bar->end > bar->begin ? bar->end : bar->begin + 1);
 	(void)snprintf(buf, size, "#%" PRIu64 " %s %s: waited %s%s%s%s, %s", bar->id,
 		       print_text(user, sizeof(user), bar->job, "user"),
 		       print_text(command, sizeof(command), bar->job, "command"),

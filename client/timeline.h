@@ -13,7 +13,8 @@
 struct timeline_bar {
 	const json_t *job;
 	uint64_t id, submitted;
-	uint64_t begin; /* when terraform started; is_started false: when the waiting ended, or now */
+	uint64_t begin; /* when terraform started; is_started false: when the waiting ended, or now
+			 */
 	uint64_t end;   /* of terraform, or now */
 	bool is_started;
 	bool is_over;

@@ -96,9 +96,8 @@ static void put_axis(FILE *out, const struct timeline *timeline)
 
 static void put_rect(FILE *out, const char *class, size_t from, size_t to, size_t y)
 {
-	(void)fprintf(out,
-		      "<rect x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%d\" class=\"%s\"/>", from,
-		      y, to > from ? to - from : 1, BAR, class);
+	(void)fprintf(out, "<rect x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%d\" class=\"%s\"/>",
+		      from, y, to > from ? to - from : 1, BAR, class);
 }
 
 /* @y: of the rows before; those of one lane follow each other. */

@@ -20,8 +20,7 @@ void top_move(struct top *top, long step)
 
 	top->selected = 0;
 	if (last >= 0)
-		top->selected =
-			print_number(top->sorted[at < 0 ? 0 : at > last ? last : at], "id");
+		top->selected = print_number(top->sorted[at < 0 ? 0 : at > last ? last : at], "id");
 }
 
 size_t top_scroll(struct top *top, size_t lines)

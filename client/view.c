@@ -159,7 +159,8 @@ void view_add(const struct view *view, struct table *table, const json_t *job, u
 	for (size_t i = 0; i < view->count; i++) {
 		const char *at = (const char *)view->columns[i];
 		const struct cell *cell =
-			(const void *)(at - offsetof(struct cell, column)); /* made in view_parse() */
+			(const void *)(at -
+				       offsetof(struct cell, column)); /* made in view_parse() */
 
 		write_cell(cell, text[i], job, now_usec);
 		row[i] = text[i];

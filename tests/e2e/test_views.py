@@ -554,4 +554,37 @@ def waiting_line():
         terminal.wait()
 
 
+# --- with the real one ------------------------------------------------------------------
+
+@case("all of it from a real tfqd, with jobs that ran and one that waits")
+def real_daemon():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        env = world.fake_terraform("while [ ! -e end ]; do sleep 0.05; done\nexit ${CODE:-0}\n")
+        work.write("end", "")
+        same(work.tfq("--label", "one", "apply", env={**env, "CODE": "3"}).code, 3, "the exit code")
+        os.unlink(os.path.join(work.path, "end"))
+        second = work.spawn("apply", env=env)
+        wait_for(lambda: len(world.jobs()) == 2 and world.job(2)["status"] == "running", "the start of the second")
+        third = work.spawn("plan", env=env)
+        wait_for(lambda: "queued on" in third.err, "its place")
+        lines = ran(world.tfq("queue")).out.splitlines()
+        same([line.split()[0] for line in lines], ["ID", "2", "3"])
+        contains(lines[2], "s3://tfbucket/app/terraform.tfstate", "queued", "2/2", "plan")
+        lines = ran(world.tfq("history")).out.splitlines()
+        contains(lines[1], "1", "failed", "3", "apply", "one")
+        same(len(lines), 2, "the lines of the history")
+        follow = world.spawn(TFQ, "events", "-f", "--json")
+        wait_for(lambda: "start" in follow.out, "the events so far")
+        chart = ran(world.tfq("timeline")).out
+        contains(chart, "#1", "#2", "#3", "after #2", "\u2588")
+        contains(ran(world.tfq("metrics")).out, "# EOF")
+        work.write("end", "")
+        same([second.wait().code, third.wait().code], [0, 0], "the exit codes")
+        wait_for(lambda: sum(json.loads(line)["kind"] == "done" for line in follow.out.splitlines()) == 2, "the ends")
+        contains(world.tfq("events").out, "submit #1 by ", "done #3")
+        follow.send(signal.SIGTERM)
+        follow.wait()
+
+
 main()

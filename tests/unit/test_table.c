@@ -8,16 +8,16 @@
 #include "client/table.h"
 #include "tests/unit/unit.h"
 
-#define DOTS "\xe2\x80\xa6"
-#define WIDE "\xe6\xbc\xa2\xe5\xad\x97" /* two characters, four columns */
+#define DOTS  "\xe2\x80\xa6"
+#define WIDE  "\xe6\xbc\xa2\xe5\xad\x97" /* two characters, four columns */
 #define ACUTE "e\xcc\x81"                /* e and a combining accent: one column */
 
 static const struct {
 	const char *text;
 	size_t width;
 } widths[] = {
-	{ "", 0 }, { "alice", 5 }, { "M\xc3\xbcller", 6 }, { WIDE, 4 }, { ACUTE, 1 }, { "a" WIDE ACUTE, 6 },
-	{ "\xc3", 1 }, { "\xe6\xbc", 1 },
+	{ "", 0 },    { "alice", 5 },        { "M\xc3\xbcller", 6 }, { WIDE, 4 },
+	{ ACUTE, 1 }, { "a" WIDE ACUTE, 6 }, { "\xc3", 1 },          { "\xe6\xbc", 1 },
 };
 
 START_TEST(width_is_in_columns)
@@ -71,19 +71,13 @@ static const struct {
 	size_t available;
 	size_t width[5];
 } layouts[] = {
-	{ 0, { 3, 20, 20, 3, 10 } },
-	{ 64, { 3, 20, 20, 3, 10 } },
-	{ 63, { 3, 20, 19, 3, 10 } }, /* the command first, */
-	{ 51, { 3, 20, 7, 3, 10 } },
-	{ 50, { 3, 19, 7, 3, 10 } }, /* then the name, */
-	{ 37, { 3, 6, 7, 3, 10 } },
-	{ 36, { 3, 6, 7, 3, 9 } }, /* then the label; */
-	{ 32, { 3, 6, 7, 3, 5 } },
-	{ 31, { 3, 6, 7, 0, 9 } }, /* what is empty goes first, */
-	{ 27, { 3, 6, 7, 0, 5 } },
-	{ 26, { 3, 12, 7, 0, 0 } }, /* then by rank */
-	{ 18, { 3, 13, 0, 0, 0 } },
-	{ 11, { 3, 6, 0, 0, 0 } },
+	{ 0, { 3, 20, 20, 3, 10 } },  { 64, { 3, 20, 20, 3, 10 } },
+	{ 63, { 3, 20, 19, 3, 10 } },                              /* the command first, */
+	{ 51, { 3, 20, 7, 3, 10 } },  { 50, { 3, 19, 7, 3, 10 } }, /* then the name, */
+	{ 37, { 3, 6, 7, 3, 10 } },   { 36, { 3, 6, 7, 3, 9 } },   /* then the label; */
+	{ 32, { 3, 6, 7, 3, 5 } },    { 31, { 3, 6, 7, 0, 9 } },   /* what is empty goes first, */
+	{ 27, { 3, 6, 7, 0, 5 } },    { 26, { 3, 12, 7, 0, 0 } },  /* then by rank */
+	{ 18, { 3, 13, 0, 0, 0 } },   { 11, { 3, 6, 0, 0, 0 } },
 	{ 5, { 3, 6, 0, 0, 0 } }, /* no less: the line is cut */
 };
 
@@ -94,8 +88,9 @@ START_TEST(layout_fits)
 
 	table_layout(columns, 5, width, is_empty, layouts[_i].available);
 	for (size_t i = 0; i < 5; i++)
-		ck_assert_msg(width[i] == layouts[_i].width[i], "%zu columns: column %zu is %zu, not %zu",
-			      layouts[_i].available, i, width[i], layouts[_i].width[i]);
+		ck_assert_msg(width[i] == layouts[_i].width[i],
+			      "%zu columns: column %zu is %zu, not %zu", layouts[_i].available, i,
+			      width[i], layouts[_i].width[i]);
 }
 END_TEST
 
@@ -108,8 +103,8 @@ START_TEST(lines_are_as_wide_as_they_may_be)
 
 		table_add(table, (const char *const[]){ "1", "s3://bucket/prod/" WIDE, "apply", "-",
 							ACUTE ACUTE "nightly" });
-		table_add(table, (const char *const[]){ "22", "x", WIDE WIDE WIDE WIDE, "~1 min",
-							NULL });
+		table_add(table,
+			  (const char *const[]){ "22", "x", WIDE WIDE WIDE WIDE, "~1 min", NULL });
 		table_fit(table, available);
 		ck_assert_uint_eq(table_rows(table), 2);
 		for (size_t row = 0; row < 3; row++) {
@@ -140,7 +135,8 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
-	tcase_add_loop_test(tcase, width_is_in_columns, 0, (int)(sizeof(widths) / sizeof(widths[0])));
+	tcase_add_loop_test(tcase, width_is_in_columns, 0,
+			    (int)(sizeof(widths) / sizeof(widths[0])));
 	tcase_add_loop_test(tcase, cut_is_never_wider, 0, (int)(sizeof(cuts) / sizeof(cuts[0])));
 	tcase_add_loop_test(tcase, layout_fits, 0, (int)(sizeof(layouts) / sizeof(layouts[0])));
 	tcase_add_test(tcase, lines_are_as_wide_as_they_may_be);

@@ -6,19 +6,20 @@
 #include "client/timeline.h"
 #include "tests/unit/unit.h"
 
-#define SEC UINT64_C(1000000)
-#define NOW (100 * SEC)
+#define SEC  UINT64_C(1000000)
+#define NOW  (100 * SEC)
 #define NAME "<al\303\255ce>"
 
 /* Seconds. */
 static void add(json_t *jobs, int id, const char *state, int submitted, int started, int ended,
 		const char *status)
 {
-	(void)json_array_append_new(
-		jobs, json_pack("{s:i, s:s, s:I, s:I, s:I, s:s, s:s, s:s}", "id", id, "state",
-				state, "submitted", (json_int_t)submitted * 1000000, "started",
-				(json_int_t)started * 1000000, "ended", (json_int_t)ended * 1000000,
-				"status", status, "user", NAME, "command", "apply"));
+	(void)json_array_append_new(jobs, json_pack("{s:i, s:s, s:I, s:I, s:I, s:s, s:s, s:s}",
+						    "id", id, "state", state, "submitted",
+						    (json_int_t)submitted * 1000000, "started",
+						    (json_int_t)started * 1000000, "ended",
+						    (json_int_t)ended * 1000000, "status", status,
+						    "user", NAME, "command", "apply"));
 }
 
 /* On "a" 1 runs, 2 waits for it and runs, 3 leaves, 4 waits for 2 and runs, 5 waits for 4; "b" has
@@ -128,8 +129,10 @@ START_TEST(chart_of_characters)
 			       "#1 " NAME " apply     ########\n"
 			       "#2 " NAME " apply af\xe2\x80\xa6     ....################\n"
 			       "#3 " NAME " apply af\xe2\x80\xa6             ........\n"
-			       "#4 " NAME " apply af\xe2\x80\xa6                 ........################\n"
-			       "#5 " NAME " apply af\xe2\x80\xa6                             ............\n"
+			       "#4 " NAME
+			       " apply af\xe2\x80\xa6                 ........################\n"
+			       "#5 " NAME
+			       " apply af\xe2\x80\xa6                             ............\n"
 			       "                     00:00:00                        00:01:40\n");
 	free(text);
 }

@@ -43,7 +43,10 @@ static json_t *job_of(int id, const char *state, int position, uint64_t started,
 			 state, "position", position, "of", 3, "submitted",
 			 (json_int_t)(NOW - 100 * SEC), "started", (json_int_t)started, "ended",
 			 (json_int_t)ended, "user", user, "status",
-			 ended > 0 ? "failed" : started > 0 ? "running" : "queued", "uid", id);
+			 ended > 0     ? "failed"
+			 : started > 0 ? "running"
+				       : "queued",
+			 "uid", id);
 }
 
 static json_t *jobs_of(void)
