@@ -131,7 +131,7 @@ static int take_options(int argc, char **argv, struct history *history)
 /* The latest first, as tfqd tells them. */
 static void print_jobs(const struct history *history, const json_t *jobs)
 {
-	AUTO_FREE const json_t **shown = calloc(json_array_size(jobs) + 1, sizeof(*shown));
+	AUTO_FREE const json_t **shown = calloc(json_array_size(jobs) + 1, sizeof(void *));
 	size_t count = 0;
 
 	if (!shown)

@@ -64,22 +64,37 @@ static void print_jobs(FILE *out, const struct queue *queue, const json_t *const
 		show_holds(out, jobs, count, show_width());
 }
 
+/* Return: what is to be seen, the caller's, or NULL when out of memory. */
+static char *text_of(const struct queue *queue, const json_t *jobs, size_t rows)
+{
+	size_t count = 0, size;
+	AUTO_FREE const json_t **sorted =
+		view_sorted(jobs, &queue->show.filter, VIEW_BY_STATE, &count);
+	char *text = NULL;
+	FILE *out;
+
+	if (!sorted)
+		return NULL;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return NULL;
+	print_jobs(out, queue, sorted, count, rows);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
 /* What is to be seen now, the caller's. Return: 0, or the exit code. */
 static int render(const struct queue *queue, size_t rows, char **ret)
 {
 	json_t *jobs = json_array();
-	AUTO_FREE const json_t **sorted = NULL;
-	size_t count = 0, size;
-	FILE *out;
 	int r;
 
 	r = fetch(queue, jobs);
 	if (r == 0) {
-		sorted = view_sorted(jobs, &queue->show.filter, VIEW_BY_STATE, &count);
-		out = open_memstream(ret, &size);
-		if (out && sorted)
-			print_jobs(out, queue, sorted, count, rows);
-		if (!out || !sorted || fclose(out) != 0) {
+		*ret = text_of(queue, jobs, rows);
+		if (!*ret) {
 			print_error("out of memory");
 			r = EXIT_OURS;
 		}
@@ -101,38 +116,41 @@ static void draw(const char *text)
 	(void)fputs("\033[J", stdout);
 }
 
+/* One look; printed if it is not as *@last, which is replaced. Return: 0, or the exit code. */
+static int watch_once(const struct queue *queue, bool is_screen, char **last)
+{
+	AUTO_FREE char *text = NULL;
+	uint16_t rows = 24, columns;
+	int r;
+
+	if (is_screen)
+		(void)screen_size(&rows, &columns);
+	r = render(queue, is_screen ? rows : ROWS_ALL, &text);
+	if (r != 0 || (*last && strcmp(*last, text) == 0))
+		return r;
+	if (is_screen)
+		draw(text);
+	else
+		(void)printf("%s%s", *last && !queue->show.as_json ? "\n" : "", text);
+	free(*last);
+	*last = TAKE_PTR(text);
+	return fflush(stdout) == 0 ? 0 : EXIT_OURS;
+}
+
 static int watch(const struct queue *queue)
 {
 	const bool is_screen = isatty(STDOUT_FILENO) && !queue->show.as_json;
 	AUTO_FREE char *last = NULL;
+	int r = 0;
 
 	if (is_screen)
 		(void)fputs("\033[2J", stdout);
-	for (;;) {
-		uint16_t rows = 24, columns;
-		char *text = NULL;
-		int r;
-
-		if (is_screen)
-			(void)screen_size(&rows, &columns);
-		r = render(queue, is_screen ? rows : ROWS_ALL, &text);
-		if (r != 0) {
-			free(text);
-			return r;
-		}
-		if (!last || strcmp(last, text) != 0) {
-			if (is_screen)
-				draw(text);
-			else
-				(void)printf("%s%s", last && !queue->show.as_json ? "\n" : "",
-					     text);
-			if (fflush(stdout) != 0)
-				return EXIT_OURS;
-		}
-		free(last);
-		last = text;
-		(void)poll(NULL, 0, WATCH_MSEC);
+	while (r == 0) {
+		r = watch_once(queue, is_screen, &last);
+		if (r == 0)
+			(void)poll(NULL, 0, WATCH_MSEC);
 	}
+	return r;
 }
 
 /* Return: 0, or the exit code. */

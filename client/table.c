@@ -14,7 +14,9 @@
 struct table {
 	const struct table_column *const *columns;
 	size_t count, rows, room, available;
-	char **cells; /* row after row */
+	char *text; /* all cells, each with its NUL */
+	size_t text_len, text_size;
+	size_t *starts; /* where in text each cell begins, row after row */
 	size_t width[TABLE_COLUMNS_MAX];
 	bool is_empty[TABLE_COLUMNS_MAX];
 };
@@ -65,10 +67,11 @@ static size_t next_cut(const struct table_column *const *columns, size_t count, 
 {
 	size_t best = count;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		if (width[i] > 0 && least_of(columns[i], width[i]) < width[i] &&
 		    (best == count || columns[i]->cut_rank < columns[best]->cut_rank))
 			best = i;
+	}
 	return best;
 }
 
@@ -114,40 +117,64 @@ struct table *table_free(struct table *table)
 {
 	if (!table)
 		return NULL;
-	for (size_t i = 0; i < table->rows * table->count; i++)
-		free(table->cells[i]);
-	free(table->cells);
+	free(table->text);
+	free(table->starts);
 	free(table);
 	return NULL;
 }
 
-static bool make_room(struct table *table)
+static bool make_row(struct table *table)
 {
 	const size_t room = table->room > 0 ? table->room * 2 : 64;
-	char **cells;
+	size_t *starts;
 
 	if (table->rows < table->room)
 		return true;
-	cells = reallocarray(table->cells, room * table->count, sizeof(*cells));
-	if (!cells)
+	starts = reallocarray(table->starts, room * table->count, sizeof(*starts));
+	if (!starts)
 		return false;
-	table->cells = cells;
+	table->starts = starts;
 	table->room = room;
 	return true;
 }
 
+static bool make_text(struct table *table, size_t more)
+{
+	size_t size = table->text_size > 0 ? table->text_size : 4096;
+	char *text;
+
+	while (size - table->text_len < more)
+		size *= 2;
+	if (size == table->text_size)
+		return true;
+	text = realloc(table->text, size);
+	if (!text)
+		return false;
+	table->text = text;
+	table->text_size = size;
+	return true;
+}
+
+static bool has_room(struct table *table, const char *const *cells)
+{
+	size_t more = 0;
+
+	for (size_t i = 0; i < table->count; i++)
+		more += (cells[i] ? strlen(cells[i]) : 0) + 1;
+	return make_row(table) && make_text(table, more);
+}
+
 void table_add(struct table *table, const char *const *cells)
 {
-	char **row;
-
-	if (!table || !make_room(table))
+	if (!table || !has_room(table, cells))
 		return;
-	row = table->cells + table->rows * table->count;
 	for (size_t i = 0; i < table->count; i++) {
 		const char *cell = cells[i] ? cells[i] : "";
-		const size_t width = cells_width(cell);
+		const size_t width = cells_width(cell), size = strlen(cell) + 1;
 
-		row[i] = strdup(cell); /* NULL is shown as nothing */
+		table->starts[table->rows * table->count + i] = table->text_len;
+		memcpy(table->text + table->text_len, cell, size);
+		table->text_len += size;
 		if (width > table->width[i])
 			table->width[i] = width;
 		if (*cell && strcmp(cell, "-") != 0)
@@ -171,10 +198,8 @@ size_t table_rows(const struct table *table)
 
 static const char *cell_of(const struct table *table, size_t row, size_t column)
 {
-	const char *cell = row == TABLE_TITLES ? table->columns[column]->title
-					       : table->cells[row * table->count + column];
-
-	return cell ? cell : "";
+	return row == TABLE_TITLES ? table->columns[column]->title
+				   : table->text + table->starts[row * table->count + column];
 }
 
 static bool is_last(const struct table *table, size_t column)

@@ -131,12 +131,13 @@ void timeline_svg(const struct timeline *timeline, FILE *out, bool is_html)
 	const size_t width = LEFT + CHART + RIGHT, height = height_of(timeline);
 	size_t y = TOP;
 
-	if (is_html)
+	if (is_html) {
 		(void)fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
 			    "<title>terraform queue</title></head><body>\n",
 			    out);
-	else
+	} else {
 		(void)fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n", out);
+	}
 	(void)fprintf(out,
 		      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%zu\" height=\"%zu\" "
 		      "viewBox=\"0 0 %zu %zu\">\n<style>%s</style>\n"

@@ -173,10 +173,11 @@ void view_add(const struct view *view, struct table *table, const json_t *job, u
 
 static const struct table_column *find_column(const char *name, size_t len)
 {
-	for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++)
+	for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
 		if (strlen(cells[i].column.title) == len &&
 		    strncasecmp(cells[i].column.title, name, len) == 0)
 			return &cells[i].column;
+	}
 	return NULL;
 }
 
@@ -303,7 +304,7 @@ const json_t **view_sorted(const json_t *jobs, const struct view_filter *filter,
 	};
 	const size_t size = json_array_size(jobs);
 	struct row *rows = calloc(size + 1, sizeof(*rows));
-	const json_t **sorted = calloc(size + 1, sizeof(*sorted));
+	const json_t **sorted = calloc(size + 1, sizeof(void *));
 	size_t count = 0;
 
 	for (size_t i = 0; rows && sorted && i < size; i++) {

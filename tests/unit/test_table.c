@@ -87,24 +87,28 @@ START_TEST(layout_fits)
 	size_t width[] = { 3, 20, 20, 3, 10 };
 
 	table_layout(columns, 5, width, is_empty, layouts[_i].available);
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 5; i++) {
 		ck_assert_msg(width[i] == layouts[_i].width[i],
 			      "%zu columns: column %zu is %zu, not %zu", layouts[_i].available, i,
 			      width[i], layouts[_i].width[i]);
+	}
 }
 END_TEST
 
+static const char state_name[] = "s3://bucket/prod/" WIDE, label_text[] = ACUTE ACUTE "nightly";
+static const char wide_command[] = WIDE WIDE WIDE WIDE;
+
 START_TEST(lines_are_as_wide_as_they_may_be)
 {
+	const char *const first[] = { "1", state_name, "apply", "-", label_text };
+	const char *const second[] = { "22", "x", wide_command, "~1 min", NULL };
 	char line[256];
 
 	for (size_t available = 1; available < 90; available++) {
 		struct table *table = table_new(columns, 5);
 
-		table_add(table, (const char *const[]){ "1", "s3://bucket/prod/" WIDE, "apply", "-",
-							ACUTE ACUTE "nightly" });
-		table_add(table,
-			  (const char *const[]){ "22", "x", WIDE WIDE WIDE WIDE, "~1 min", NULL });
+		table_add(table, first);
+		table_add(table, second);
 		table_fit(table, available);
 		ck_assert_uint_eq(table_rows(table), 2);
 		for (size_t row = 0; row < 3; row++) {
@@ -118,10 +122,11 @@ END_TEST
 
 START_TEST(columns_stand_below_each_other)
 {
+	static const char accented[] = ACUTE "x";
 	struct table *table = table_new(columns, 5);
 	char line[256];
 
-	table_add(table, (const char *const[]){ "1", WIDE, ACUTE "x", "-", "end" });
+	table_add(table, (const char *const[]){ "1", WIDE, accented, "-", "end" });
 	table_add(table, (const char *const[]){ "2", "abcd", "command", "-", "end" });
 	ck_assert_str_eq(table_line(table, TABLE_TITLES, line, sizeof(line)),
 			 "ID  NAME  COMMAND  ETA  LABEL");
