@@ -218,6 +218,29 @@ static size_t put(char *buf, size_t size, size_t used, const char *text, size_t 
 	return n > 0 && (size_t)n < size - used ? used + (size_t)n : size - 1;
 }
 
+/* @cell, which is too wide for @width, in @buf. */
+static const char *cut_cell(const struct table_column *column, const char *cell, size_t width,
+			    char *buf)
+{
+	const size_t len = strlen(cell);
+	const size_t tail = column->ending ? strlen(column->ending) : 0;
+	char rest[CELL_MAX];
+
+	(void)snprintf(rest, sizeof(rest), "%s", cell);
+	if (tail > 0 && len > tail && len < sizeof(rest) &&
+	    strcmp(cell + len - tail, column->ending) == 0)
+		rest[len - tail] = '\0';
+	return cells_cut(buf, CELL_MAX, rest, width, column->cut_left);
+}
+
+static void trim(char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0 && text[len - 1] == ' ')
+		text[--len] = '\0';
+}
+
 char *table_line(const struct table *table, size_t row, char *buf, size_t size)
 {
 	char cut[CELL_MAX];
@@ -232,12 +255,13 @@ char *table_line(const struct table *table, size_t row, char *buf, size_t size)
 		if (width == 0)
 			continue;
 		if (wide > width) {
-			cell = cells_cut(cut, sizeof(cut), cell, width,
-					 row != TABLE_TITLES && table->columns[i]->cut_left);
-			wide = cells_width(cell); /* of wide ones half may have had no room */
+			cell = row == TABLE_TITLES ? cells_cut(cut, sizeof(cut), cell, width, false)
+						   : cut_cell(table->columns[i], cell, width, cut);
+			wide = cells_width(cell); /* it may be less */
 		}
 		used = put(buf, size, used, cell, is_last(table, i) ? 0 : width - wide + GAP);
 	}
+	trim(buf);
 	if (table && table->available > 0 && cells_width(buf) > table->available) {
 		AUTO_FREE char *whole = strdup(buf);
 

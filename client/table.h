@@ -13,6 +13,7 @@ struct table_column {
 	unsigned cut_rank;  /* 1 is cut first */
 	unsigned drop_rank; /* 1 is left out first, where cutting is not enough; 0: never */
 	bool cut_left;      /* the end of its texts says most */
+	const char *ending; /* but this one says nothing: left out first; NULL: none */
 };
 
 /*

@@ -169,8 +169,8 @@ def queue_table():
         lines = ran(world.tfq("queue")).out.splitlines()
         same(lines[0].split(), "ID STATE-NAME STATUS POS USER COMMAND WAITED/RAN ETA LABEL".split(), "the titles")
         same([line.split()[0] for line in lines[1:]], ["7", "5", "6", "4"], "the order")
-        same(re.split("  +", lines[1].rstrip()), ["7", DNS, "approving", "1/2", "alice", "apply", "3 min", "-"])
-        same(re.split("  +", lines[3].rstrip()), ["6", NET, "running", "1/2", "alice", "apply", "3 min", "~7 min"])
+        same(re.split("  +", lines[1]), ["7", DNS, "approving", "1/2", "alice", "apply", "3 min", "-"])
+        same(re.split("  +", lines[3]), ["6", NET, "running", "1/2", "alice", "apply", "3 min", "~7 min"])
         same(re.split("  +", lines[4]), ["4", NET, "queued", "2/2", "bob", "apply", "5 min", "~14 min", "nightly"])
         lines = ran(world.tfq("queue", "--all", "--no-legend", "--columns", "ID,status,exit")).out.splitlines()
         same([line.split()[0] for line in lines], ["7", "5", "6", "4", "1", "2"], "the order with those that are over")
@@ -219,7 +219,7 @@ def queue_widths():
         contains(on_terminal(world, 120, "queue"), "state r\u2026")
         lines = on_terminal(world, 80, "queue").splitlines()
         contains(lines[1], "\u2026", "running")
-        contains(lines[2], "\u2026state ", "queued")  # the end of a name says most
+        contains(lines[2], "\u2026d/net ", "queued")  # the end of a name says most
         lines = on_terminal(world, 20, "queue").splitlines()
         same([line.split()[0] for line in lines], ["ID", "1", "2"])
         contains(lines[1], "running")

@@ -60,11 +60,11 @@ END_TEST
 /* --- tables ------------------------------------------------------------------------------------
  */
 
-static const struct table_column id = { "ID", 0, 0, 0, false };
-static const struct table_column name = { "NAME", 6, 2, 0, true };
-static const struct table_column command = { "COMMAND", 7, 1, 2, false };
-static const struct table_column label = { "LABEL", 5, 3, 1, false };
-static const struct table_column eta = { "ETA", 0, 0, 4, false };
+static const struct table_column id = { "ID", 0, 0, 0, false, NULL };
+static const struct table_column name = { "NAME", 6, 2, 0, true, "/x.y" };
+static const struct table_column command = { "COMMAND", 7, 1, 2, false, NULL };
+static const struct table_column label = { "LABEL", 5, 3, 1, false, NULL };
+static const struct table_column eta = { "ETA", 0, 0, 4, false, NULL };
 static const struct table_column *const columns[] = { &id, &name, &command, &eta, &label };
 
 static const struct {
@@ -138,6 +138,32 @@ START_TEST(columns_stand_below_each_other)
 }
 END_TEST
 
+static const struct {
+	const char *name;
+	size_t available;
+	const char *line;
+} endings[] = {
+	{ "s3://b/net/x.y", 40, "1   s3://b/net/x.y" },
+	{ "s3://b/net/x.y", 18, "1   s3://b/net/x.y" },
+	{ "s3://b/net/x.y", 17, "1   s3://b/net" },
+	{ "s3://b/net/x.y", 14, "1   s3://b/net" },
+	{ "s3://b/net/x.y", 13, "1   " DOTS "://b/net" },
+	{ "s3://b/net/z.y", 13, "1   " DOTS "/net/z.y" },
+	{ "0123456/x.y", 12, "1   0123456" },
+};
+
+START_TEST(ending_goes_first)
+{
+	struct table *table = table_new(columns, 2);
+	char line[64];
+
+	table_add(table, (const char *const[]){ "1", endings[_i].name });
+	table_fit(table, endings[_i].available);
+	ck_assert_str_eq(table_line(table, 0, line, sizeof(line)), endings[_i].line);
+	(void)table_free(table);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, width_is_in_columns, 0,
@@ -145,6 +171,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, cut_is_never_wider, 0, (int)(sizeof(cuts) / sizeof(cuts[0])));
 	tcase_add_loop_test(tcase, layout_fits, 0, (int)(sizeof(layouts) / sizeof(layouts[0])));
 	tcase_add_test(tcase, lines_are_as_wide_as_they_may_be);
+	tcase_add_loop_test(tcase, ending_goes_first, 0,
+			    (int)(sizeof(endings) / sizeof(endings[0])));
 	tcase_add_test(tcase, columns_stand_below_each_other);
 }
 

@@ -104,7 +104,7 @@ static const struct {
 	{ "ETA,id", "{\"id\": 1, \"started\": 999900000000, \"usual\": 60000000}", "-    1" },
 	{ "ETA,id", "{\"id\": 1, \"eta\": 1000840000000, \"ended\": 1}", "-    1" },
 	{ "pos,waited,ran", "{\"submitted\": 999000000000, \"started\": 999060000000, \"ended\": 999090000000}", "-    1 min   30 s" },
-	{ "waited/ran,label", "{\"submitted\": 999940000000}", "1 min       " },
+	{ "waited/ran,label", "{\"submitted\": 999940000000}", "1 min" },
 	{ "waited/ran,pid", "{\"submitted\": 1, \"started\": 999940000000, \"pid\": 7}", "1 min       7" },
 	{ "waited,ran", "{\"submitted\": 999000000000, \"ended\": 999060000000}", "1 min   -" },
 	{ "exit,id", "{\"exit_code\": 2, \"id\": 1}", "2     1" },
