@@ -368,6 +368,15 @@ def timeline_file():
         same(len(titles), 4, "the number of titles")
         check(any(title.startswith("#2 <b>& apply: waited 25 min for #1, ran 30 min, failed") for title in titles),
               f"{titles}")
+        groups = {group.find("{*}title").text.split()[0]: [
+            (rect.get("class"), int(rect.get("x")), int(rect.get("x")) + int(rect.get("width")))
+            for rect in group.findall("{*}rect")] for group in root.iter("{http://www.w3.org/2000/svg}g")}
+        waits, runs = groups["#2"]
+        same((waits[0], runs[0]), ("w", "failed"), "what the two bars are")
+        same(waits[2], runs[1], "where it began to run")
+        same(groups["#1"][1][2], waits[2], "where the one before it ended")
+        check(240 <= waits[1] < waits[2] < runs[2] <= 1240, f"{groups}")
+        same(len(groups["#4"]), 1, "the bars of one that waits")
         ran(world.tfq("timeline", "-o", "t.html"))
         with open(os.path.join(world.path, "t.html"), encoding="utf-8") as file:
             page = file.read()
