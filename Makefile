@@ -245,7 +245,8 @@ lint-license:
 # modules know no loop, no network and no clock.
 PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
           daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence runner/prompt common/tfargs common/parse common/frame \
-          common/timestamp common/aws_profile runner/aws/sts_answer, \
+          common/timestamp common/aws_profile runner/aws/sts_answer client/cells client/table client/view client/top \
+          client/timeline client/timeline_text client/timeline_svg, \
           $(m).c $(m).h))
 forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)
 INCLUDE_EDGE := ^\# *include <((systemd|curl|netinet|arpa)/.*|sys/socket\.h|netdb\.h|poll\.h)>
