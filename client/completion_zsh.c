@@ -11,6 +11,7 @@ static const char head[] =
 	"\tlocal line\n"
 	"\tlocal -a words shown\n"
 	"\n"
+	"\t[[ $PREFIX != -* ]] || return 1 # an option is being typed\n"
 	"\tfor line in \"${(@f)$(tfq " COMPLETION_COMMAND " $1 2>/dev/null)}\"; do\n"
 	"\t\t[[ -n $line ]] || continue\n"
 	"\t\twords+=(\"${line%%$'\\t'*}\")\n"

@@ -576,7 +576,7 @@ def keys():
 
     page, section = set(), None
     for line in read("man/tfqd.conf.5").splitlines():
-        if line.startswith(".S"):
+        if line.startswith((".Ss ", ".Sh ")):
             match = re.match(r"\.Ss \[([a-z]+)", line)
             section = match and match[1]
         match = re.match(r"\.It Ic ([a-z0-9_]+) =", line)
