@@ -33,6 +33,7 @@ static struct request_waiting *add(const struct call *call)
 	waiting->peer = call->peer;
 	waiting->more = call->more;
 	waiting->number = store_noted(call->context->store);
+	store_hurry(call->context->store);
 	peer_pause(call->peer);
 	TAILQ_INSERT_TAIL(&call->context->waiting, waiting, link);
 	return waiting;

@@ -286,14 +286,16 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 static void start(struct scheduler *scheduler, struct job *job)
 {
 	const struct lane *lane = lane_of(job->line);
-	uint64_t noted;
 
 	/* Where the lease may be taken over, its runner must know until when it is ours. */
 	job->is_fenced = job_is_locked_by_us(job) && lane_takes_over(lane);
-	noted = scheduler_note(scheduler, job);
-	job->go_after = lane->is_handed_over ? job->armed : noted;
-	if (lane->is_handed_over && scheduler_is_kept(scheduler, job->go_after))
+	if (lane->is_handed_over && scheduler_is_kept(scheduler, job->armed)) {
 		scheduler_let_go(scheduler, job);
+		(void)scheduler_note(scheduler, job);
+		return;
+	}
+	job->go_after = scheduler_note(scheduler, job);
+	store_hurry(scheduler->setup.store);
 }
 
 static void carry_out(struct scheduler *scheduler, struct job *job, enum job_action action)

@@ -84,6 +84,10 @@ uint64_t store_drop_lock(struct store *store, const char *identity);
 uint64_t store_add_event(struct store *store, const char *kind, uint64_t job, uid_t by,
 			 const char *text);
 
+/* Somebody waits for what is noted by now: it is written at the end of this turn of the loop, and
+ * not some milliseconds later. */
+void store_hurry(struct store *store);
+
 /* The number of the last write that is on disk. */
 uint64_t store_committed(const struct store *store);
 /* The number of the last write that was noted. */
