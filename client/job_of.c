@@ -85,16 +85,20 @@ static int choose(const char *label, bool or_over, const char *question, const c
 
 int command_find_job(const char *text, uint64_t *ret)
 {
+	const char *number = text + (text[0] == '#');
 	char question[256], none[256];
 
-	if (parse_u64(text + (text[0] == '#'), INT64_MAX, ret) == 0 && *ret > 0)
+	if (parse_u64(number, INT64_MAX, ret) == 0 && *ret > 0)
 		return 0;
 	(void)snprintf(question, sizeof(question), "several jobs are labelled '%.64s'; which one?",
 		       text);
 	(void)snprintf(none, sizeof(none),
 		       "'%.64s' is no job's number, and no job's label; 'tfq queue' lists them",
 		       text);
-	return choose(text, true, question, none, ret);
+	if (number[strspn(number, "0123456789")])
+		return choose(text, true, question, none, ret);
+	print_error("%s", none); /* digits alone are never taken for a label */
+	return EXIT_USAGE;
 }
 
 int command_take_job(int argc, char **argv, bool or_over, uint64_t *ret)

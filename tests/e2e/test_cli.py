@@ -242,6 +242,8 @@ def ambiguous():
         lacks(text, "#3 ")
         contains(refused("wait", jobs=[]), "wait which job? You have none that waits or runs")
         contains(refused("cancel", "thrice"), "'thrice' is no job's number, and no job's label")
+        for word in ("0", "#0", "99999999999999999999", ""):
+            same(world.tfq("info", word).code, 64, f"the exit code of {word!r}, for which nobody is asked")
         result = world.tfq("cancel")
         same(result.code, 64, "cancel of nothing, in a script")
         contains(result.err, "cancel which job?")
@@ -326,6 +328,51 @@ def no_retry():
                                                                               **fields})}})
             same(program.wait().code, code, f"the exit code with {fields} ({program.err})")
             contains(program.err, words)
+
+
+@case("with tfqd: a pause holds the next job back until resume, up overtakes, supersede takes one's own out")
+def with_tfqd():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        env = world.fake_terraform('echo "$@" >> ran\nwhile [ ! -e end ]; do sleep 0.05; done\n')
+        ran(work.tfq("pause", "-m", "the db moves"))
+        for options, words in (([], "plan -out=a"), ([], "plan -out=b"), (["--supersede"], "apply"),
+                               (["--label", "last"], "refresh")):
+            ran(work.tfq("-d", *options, *words.split(), env=env))
+        same({one["status"] for one in world.jobs()}, {"queued"}, "what they are")
+        contains(ran(work.tfq("up", "last")).out, "Job 4: place 1 of 4 on s3://")
+        ran(work.tfq("-d", "--supersede", "plan", "-out=c", env=env))
+        same([one["status"] for one in world.jobs()], ["cancelled", "cancelled", "queued", "queued", "queued"],
+             "the plans before it")
+        work.write("end", "")
+        contains(ran(work.tfq("resume")).out, "The queues go on")
+        for number in (3, 4, 5):
+            ran(work.tfq("wait", str(number)))
+        same([line.split()[0] for line in work.read("ran").splitlines()], ["refresh", "apply", "plan"], "their order")
+        state = world.job(3)["state"]
+        contains(ran(work.tfq("pause", state)).out, f"Nothing new starts on {state}")
+        ran(work.tfq("-d", "apply", env=env))
+        same(world.job(6)["status"], "queued", "the one on the state that is paused")
+        ran(work.tfq("resume", state))
+        ran(work.tfq("wait"))
+
+
+@case("with tfqd: retry runs the same words again; not those in which a secret was")
+def retry_with_tfqd():
+    with World(terraform=False) as world:
+        work = world.directory(init="by hand")
+        env = world.fake_terraform('echo "$TF_VAR_x: $@" >> ran\nexit $TF_VAR_x\n')
+        same(work.tfq("--label", "a b", "apply", "-target=a.b", env=dict(env, TF_VAR_x="3")).code, 3, "the exit code")
+        other = world.directory("other", init="by hand", key="other")
+        ran(other.tfq("retry", "-q", "a b", env=dict(env, TF_VAR_x="0")))
+        lines = [line.replace(" -lock=false", "") for line in work.read("ran").splitlines()]
+        same(lines, ["3: apply -target=a.b", "0: apply -target=a.b"], "what ran")
+        same(world.job(2)["label"], "a b", "the label")
+        same(work.tfq("apply", "-var=password=hunter2", env=dict(env, TF_VAR_x="3")).code, 3, "the exit code")
+        result = other.tfq("retry", "3")
+        same(result.code, 64, "the exit code")
+        contains(result.err, "only what is no secret: apply -var=password=", "Type it again, in " + work.path)
+        lacks(result.err, "hunter2")
 
 
 # --- completions ------------------------------------------------------------------------
