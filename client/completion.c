@@ -90,7 +90,8 @@ static void answer_states(void)
 		char printable[1024];
 
 		state = json_string_value(json_object_get(job, "state"));
-		if (!state || strcmp(state, text_printable(printable, sizeof(printable), state)))
+		if (!state ||
+		    strcmp(state, text_printable(printable, sizeof(printable), state)) != 0)
 			continue; /* it cannot be typed */
 		if (print_number(job, "ended") == 0 || !json_object_get(seen, state))
 			(void)json_object_set(seen, state, json_object_get(job, "ended"));

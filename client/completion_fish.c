@@ -71,10 +71,11 @@ static void put_command(const struct command *command)
 	for (const struct command_option *option = command->options; option->name; option++)
 		put_option(when, option);
 	(void)printf("complete -c tfq -n '%s' -s h -l help -d 'print what there is'\n", when);
-	if (kind)
+	if (kind) {
 		(void)printf("complete -c tfq -n '%s' -a '(tfq " COMPLETION_COMMAND
 			     " %s 2>/dev/null)'\n",
 			     when, kind);
+	}
 	if (command->takes == TAKES_SHELL)
 		(void)printf("complete -c tfq -n '%s' -a 'bash zsh fish'\n", when);
 	if (command->takes != TAKES_COMMAND)

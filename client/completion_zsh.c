@@ -25,12 +25,13 @@ static const char head[] =
 static void put_text(const char *text)
 {
 	for (; *text; text++) {
-		if (*text == '\'')
+		if (*text == '\'') {
 			(void)printf("'\\''");
-		else
+		} else {
 			(void)printf("%s%c",
 				     *text == ':' || *text == ']' || *text == '[' ? "\\" : "",
 				     *text);
+		}
 	}
 }
 
@@ -38,12 +39,13 @@ static void put_option(const struct command_option *option)
 {
 	const char *kind = completion_kind_of_value(option);
 
-	if (option->letter)
+	if (option->letter) {
 		(void)printf(" \\\n\t\t'(-%c --%s)'{-%c%s,--%s%s}'[", option->letter, option->name,
 			     option->letter, option->value ? "+" : "", option->name,
 			     option->value ? "=" : "");
-	else
+	} else {
 		(void)printf(" \\\n\t\t'--%s%s[", option->name, option->value ? "=" : "");
+	}
 	put_text(option->help);
 	(void)printf("]");
 	if (option->choices)
@@ -66,14 +68,15 @@ static void put_argument(const struct command *command)
 {
 	const char *kind = completion_kind(command);
 
-	if (kind)
+	if (kind) {
 		(void)printf(" \\\n\t\t'%s:%s: _tfq_ask %s'",
 			     command->takes == TAKES_JOBS ? "*" : "1",
 			     command->takes == TAKES_STATE ? "state" : "job", kind);
-	else if (command->takes == TAKES_SHELL)
+	} else if (command->takes == TAKES_SHELL) {
 		(void)printf(" \\\n\t\t'1:shell:(bash zsh fish)'");
-	else if (command->takes == TAKES_COMMAND)
+	} else if (command->takes == TAKES_COMMAND) {
 		(void)printf(" \\\n\t\t'1:command:_tfq_commands'");
+	}
 	(void)printf(" ;;\n");
 }
 

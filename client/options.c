@@ -136,15 +136,16 @@ static int check_count(const struct command *command, int argc, char **argv)
 
 	if (argc - 1 <= most)
 		return argc;
-	if (most == 0)
+	if (most == 0) {
 		print_error("%s takes no '%s'; 'tfq %s --help' shows what it takes", command->name,
 			    argv[1], command->name);
-	else
+	} else {
 		print_error("%s takes one %s at a time; '%s' is one too many", command->name,
 			    command->takes == TAKES_STATE                                 ? "state"
 			    : command->takes == TAKES_JOB || command->takes == TAKES_OVER ? "job"
 											  : "word",
 			    argv[2]);
+	}
 	return -EINVAL;
 }
 

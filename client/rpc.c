@@ -70,21 +70,22 @@ static void say_error(const char *error, const json_t *parameters)
 	const char *method = json_string_value(json_object_get(parameters, "method"));
 	const char *parameter = json_string_value(json_object_get(parameters, "parameter"));
 
-	if (words)
+	if (words) {
 		print_error("%s", words);
-	else if (strcmp(error, WIRE_E_NO_METHOD) == 0)
+	} else if (strcmp(error, WIRE_E_NO_METHOD) == 0) {
 		print_error("the tfqd that runs does not know %s: it is older than this tfq, %s; "
 			    "update and restart tfqd",
 			    method ? method : "this", VERSION);
-	else if (strcmp(error, WIRE_E_BAD_PARAMETER) == 0)
+	} else if (strcmp(error, WIRE_E_BAD_PARAMETER) == 0) {
 		print_error("the tfqd that runs does not understand \"%s\": it is of another "
 			    "version than this tfq, %s; update the older one",
 			    parameter ? parameter : "this", VERSION);
-	else if (strcmp(error, WIRE_E_VERSION) == 0)
+	} else if (strcmp(error, WIRE_E_VERSION) == 0) {
 		print_error("tfqd is of another version than this tfq, %s; update the older one",
 			    VERSION);
-	else
+	} else {
 		print_error("%s", error);
+	}
 }
 
 int rpc_check(const json_t *message)

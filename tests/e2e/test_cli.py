@@ -42,8 +42,8 @@ def unknown_words():
                 (["logs", "-follow"], "'-follow' is no option of tfq logs; did you mean --follow?"),
                 (["logs", "-fx", "1"], "'-fx' is no option of tfq logs; 'tfq logs --help'"),
                 (["--lable", "x", "apply"], "'--lable' is no option of tfq's; did you mean --label?"),
-                (["attch", "1"], "there is no subcommand 'attch'; did you mean 'attach'?"),
-                (["help", "cancle"], "did you mean 'cancel'?"),
+                (["atttach", "1"], "there is no subcommand 'atttach'; did you mean 'attach'?"),
+                (["help", "cancl"], "did you mean 'cancel'?"),
                 (["help", "plan"], "terraform's"),
                 (["logs", "-n"], "-n needs a value: N"),
                 (["--label"], "--label needs a value: TEXT"),
@@ -354,7 +354,7 @@ def with_tfqd():
         ran(work.tfq("-d", "apply", env=env))
         same(world.job(6)["status"], "queued", "the one on the state that is paused")
         ran(work.tfq("resume", state))
-        ran(work.tfq("wait"))
+        ran(work.tfq("wait", "6"))
 
 
 @case("with tfqd: retry runs the same words again; not those in which a secret was")
