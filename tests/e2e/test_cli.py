@@ -43,7 +43,7 @@ def unknown_words():
                 (["logs", "-fx", "1"], "'-fx' is no option of tfq logs; 'tfq logs --help'"),
                 (["--lable", "x", "apply"], "'--lable' is no option of tfq's; did you mean --label?"),
                 (["atttach", "1"], "there is no subcommand 'atttach'; did you mean 'attach'?"),
-                (["help", "cancl"], "did you mean 'cancel'?"),
+                (["help", "retryy"], "did you mean 'retry'?"),
                 (["help", "plan"], "terraform's"),
                 (["logs", "-n"], "-n needs a value: N"),
                 (["--label"], "--label needs a value: TEXT"),
