@@ -29,7 +29,7 @@ comma := ,
 BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)
 
 PKG_CONFIG ?= pkg-config
-PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip zlib sqlite3
+PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip zlib sqlite3 ncursesw
 # Asked once, and only when first needed: `make deps` may have to install them before.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS    = $(shell $(PKG_CONFIG) --libs $(PKGS))
@@ -116,7 +116,7 @@ $(BUILD)/flags: FORCE
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
                   libinih-dev libjansson-dev libexpat1-dev libzip-dev zlib1g-dev libsqlite3-dev \
-                  check python3 spin zsh fish
+                  libncurses-dev check python3 spin tmux zsh fish
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps

@@ -22,11 +22,11 @@ enum command_argument {
 };
 
 struct command_option {
-	const char *name;    /* without its dashes */
-	char letter;         /* 0: none */
-	const char *value;   /* what to call it, "TIME"; "STATE" and "ID" are completed; NULL: takes
-				none */
-	const char *help;    /* a few words */
+	const char *name;  /* without its dashes */
+	char letter;       /* 0: none */
+	const char *value; /* what to call it, "TIME"; STATE, ID and FILE are completed; NULL: takes
+			      none */
+	const char *help;  /* a few words */
 	const char *choices; /* "high normal low": all that the value can be; NULL: anything */
 };
 
@@ -119,5 +119,10 @@ int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_who(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
+int cmd_history(int argc, char **argv);
+int cmd_events(int argc, char **argv);
+int cmd_metrics(int argc, char **argv);
+int cmd_timeline(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
 int cmd_help(int argc, char **argv);

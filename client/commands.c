@@ -35,6 +35,12 @@
 	{ "supersede", 0, NULL, "cancel one's own that wait there to do the same", NULL }, \
 	{ "quiet", 'q', NULL, "do not show what it waits for", NULL }
 
+#define FILTERS \
+	{ "user", 'u', "USER", "that user's alone", NULL }, \
+	{ "state", 's', "STATE", "of states whose names contain that", NULL }, \
+	{ "columns", 0, "LIST", "which columns: id,status,label", NULL }, \
+	{ "no-legend", 0, NULL, "without the titles of the columns", NULL }
+
 const struct command command_run = {
 	.name = "", .usage = "[-chdir=DIR] SUBCOMMAND [terraform's arguments]",
 	OPTIONS(RUN_OPTIONS),
@@ -42,7 +48,8 @@ const struct command command_run = {
 
 static const struct command commands[] = {
 	{ "queue", "ls ps", "", "who waits for what, and what runs (also without a command)", TAKES_NOTHING, cmd_queue,
-	  OPTIONS({ "all", 'a', NULL, "those that have ended, too", NULL }, JSON) },
+	  OPTIONS({ "all", 'a', NULL, "those that have ended, too", NULL }, FILTERS,
+		  { "watch", 'w', NULL, "go on showing it", NULL }, JSON) },
 	{ "info", NULL, "[ID]", "one job; without an ID, the daemon", TAKES_OVER, cmd_info, OPTIONS(JSON) },
 	{ "attach", NULL, "[ID]", "watch a job and type for it; ctrl-p ctrl-q leaves", TAKES_JOB, cmd_attach,
 	  OPTIONS({ "no-stdin", 0, NULL, "watch only", NULL },
@@ -69,6 +76,20 @@ static const struct command commands[] = {
 	{ "unlock", NULL, "STATE", "remove a lock whose holder is dead (operators)", TAKES_STATE, cmd_unlock,
 	  OPTIONS({ "id", 'i', "LOCK-ID", "of the lock, as who shows it", NULL },
 		  { "yes", 'y', NULL, "do not ask", NULL }) },
+	{ "history", NULL, "", "jobs that have ended, the latest first", TAKES_NOTHING, cmd_history,
+	  OPTIONS({ "since", 0, "TIME", "that ended since then: 14:30, or an age as 7d", NULL },
+		  { "until", 0, "TIME", "that ended before then", NULL }, FILTERS,
+		  { "failed", 0, NULL, "that failed or were lost", NULL },
+		  { "lines", 'n', "N", "so many", NULL }, JSON) },
+	{ "events", NULL, "", "who has done what", TAKES_NOTHING, cmd_events,
+	  OPTIONS({ "follow", 'f', NULL, "and what happens from now on", NULL },
+		  { "lines", 'n', "N", "the last ones only", NULL },
+		  { "json", 'j', NULL, "as JSON, an object a line", NULL }) },
+	{ "metrics", NULL, "", "counters and gauges as OpenMetrics text", TAKES_NOTHING, cmd_metrics, NO_OPTIONS },
+	{ "timeline", NULL, "[STATE]", "who has waited for whom, as a chart", TAKES_STATE, cmd_timeline,
+	  OPTIONS({ "since", 0, "TIME", "since then: 14:30, or an age as 7d", NULL },
+		  { "output", 'o', "FILE", "as a picture: .svg or .html", NULL }) },
+	{ "top", NULL, "", "the queue as it changes, with keys", TAKES_NOTHING, cmd_top, NO_OPTIONS },
 	{ "completion", NULL, "SHELL", "print what completes tfq's words: for bash, zsh or fish", TAKES_SHELL,
 	  cmd_completion, NO_OPTIONS },
 	{ "help", NULL, "[COMMAND]", "what there is; or all about one command", TAKES_COMMAND, cmd_help, NO_OPTIONS },

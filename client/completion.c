@@ -140,6 +140,11 @@ const char *completion_kind_of_value(const struct command_option *option)
 	return option->value && strcmp(option->value, "ID") == 0 ? "all-jobs" : NULL;
 }
 
+bool completion_is_file(const struct command_option *option)
+{
+	return option->value && strcmp(option->value, "FILE") == 0;
+}
+
 void completion_put(const char *text, const char *special, const char *before)
 {
 	for (; *text; text++)

@@ -27,6 +27,9 @@ const char *completion_kind(const struct command *command);
 /* The same for the value of an option. */
 const char *completion_kind_of_value(const struct command_option *option);
 
+/* Is its value a file? */
+bool completion_is_file(const struct command_option *option);
+
 /* Put @text, in which the characters @special have a @before before them. */
 void completion_put(const char *text, const char *special, const char *before);
 

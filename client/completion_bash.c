@@ -79,7 +79,7 @@ static void put_values(const struct command *command)
 			(void)printf(" _tfq_words %s;", option->choices);
 		if (kind)
 			(void)printf(" _tfq_ask %s;", kind);
-		(void)printf(" return ;;\n");
+		(void)printf("%s return ;;\n", completion_is_file(option) ? " _tfq_files;" : "");
 	}
 	if (command == &command_run)
 		(void)printf("\t\t-chdir) mapfile -t COMPREPLY < <(compgen -d -- \"${cur#*=}\")\n"

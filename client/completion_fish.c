@@ -48,7 +48,10 @@ static void put_option(const char *when, const struct command_option *option)
 	(void)printf("complete -c tfq -n '%s'", when);
 	if (option->letter)
 		(void)printf(" -s %c", option->letter);
-	(void)printf(" -l %s%s", option->name, option->value ? " -x" : "");
+	(void)printf(" -l %s%s", option->name,
+		     completion_is_file(option) ? " -r -F"
+		     : option->value            ? " -x"
+						: "");
 	if (option->choices)
 		(void)printf(" -a '%s'", option->choices);
 	else if (kind)

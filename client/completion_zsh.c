@@ -52,6 +52,8 @@ static void put_option(const struct command_option *option)
 		(void)printf(":%s:(%s)", option->value, option->choices);
 	else if (kind)
 		(void)printf(":%s: _tfq_ask %s", option->value, kind);
+	else if (completion_is_file(option))
+		(void)printf(":%s:_files", option->value);
 	else if (option->value)
 		(void)printf(":%s: ", option->value);
 	(void)printf("'");

@@ -7,9 +7,10 @@
 
 #include "client/command.h"
 #include "client/exits.h"
-#include "client/jobs.h"
+#include "client/fetch.h"
 #include "client/print.h"
 #include "common/parse.h"
+#include "common/wire.h"
 
 #define SHOWN_MAX 10 /* of those that fit, the latest */
 
@@ -62,11 +63,13 @@ static int choose(const char *label, bool or_over, const char *question, const c
 		  uint64_t *ret)
 {
 	json_auto_t *jobs = json_array();
+	json_auto_t *parameters = json_pack("{s:b}", "all", or_over);
+	const struct fetch what = { WIRE_LIST, "after", parameters, 0 };
 	const json_t *fitting[SHOWN_MAX];
 	size_t count;
 	int r;
 
-	r = jobs_fetch(jobs, or_over);
+	r = fetch_or_tell(&what, jobs);
 	if (r != 0)
 		return r;
 	count = find_fitting(jobs, label, false, fitting);

@@ -429,7 +429,7 @@ STATIC = (
     ("tfq logs --si", ["--since"]), ("tfq --sup", ["--supersede"]), ("tfq retry --sup", ["--supersede"]),
     ("tfq --priority h", ["high"]), ("tfq state mo", ["move"]), ("tfq state r", ["remove", "replace-provider", "rm"]),
     ("tfq workspace n", ["new"]), ("tfq completion z", ["zsh"]), ("tfq help can", ["cancel"]),
-    ("tfq queue --j", ["--json"]), ("tfq attach --det", ["--detach-keys"]),
+    ("tfq queue --j", ["--json"]), ("tfq events --fo", ["--follow"]), ("tfq history --un", ["--until"]), ("tfq attach --det", ["--detach-keys"]),
 )
 
 
