@@ -18,6 +18,10 @@ MANDIR     ?= $(PREFIX)/share/man
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SYSCONFDIR ?= /etc
+# Of the shells: bash-completion, zsh's $fpath, fish.
+BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR     ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR    ?= $(PREFIX)/share/fish/vendor_completions.d
 
 # --- how things are built ------------------------------------------------------------
 
@@ -25,7 +29,7 @@ comma := ,
 BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)
 
 PKG_CONFIG ?= pkg-config
-PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip zlib sqlite3
+PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip zlib sqlite3 ncursesw
 # Asked once, and only when first needed: `make deps` may have to install them before.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS    = $(shell $(PKG_CONFIG) --libs $(PKGS))
@@ -112,7 +116,7 @@ $(BUILD)/flags: FORCE
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
                   libinih-dev libjansson-dev libexpat1-dev libzip-dev zlib1g-dev libsqlite3-dev \
-                  check python3 spin
+                  libncurses-dev check python3 spin tmux zsh fish
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps
@@ -279,6 +283,10 @@ install: all ## Install, below DESTDIR if that is set
 	test -e $(DESTDIR)$(SYSCONFDIR)/tfqd/tfqd.conf || \
 	 install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/tfqd conf/tfqd.conf
 	$(foreach m,$(MANPAGES),install -D -m 0644 -t $(call man_dir,$(m)) $(m) &&) true
+	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	$(BUILD)/tfq completion bash > $(DESTDIR)$(BASHDIR)/tfq
+	$(BUILD)/tfq completion zsh > $(DESTDIR)$(ZSHDIR)/_tfq
+	$(BUILD)/tfq completion fish > $(DESTDIR)$(FISHDIR)/tfq.fish
 	@$(if $(DESTDIR),:,echo "To start it: systemd-sysusers && systemctl daemon-reload && systemctl enable --now tfqd.socket")
 
 .PHONY: uninstall
@@ -287,6 +295,7 @@ uninstall: ## Remove what install put there, but for the configuration and the s
 	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials
 	rm -f $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(UNITDIR)/tfqd.socket
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))
 	-rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null
 

@@ -1,157 +1,188 @@
 /* SPDX-License-Identifier: MIT */
-#include <getopt.h>
-#include <inttypes.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "client/arena.h"
 #include "client/command.h"
 #include "client/exits.h"
+#include "client/fetch.h"
 #include "client/print.h"
-#include "client/rpc.h"
+#include "client/screen.h"
+#include "client/show.h"
 #include "common/cleanup.h"
 #include "common/wire.h"
 
-/* All of them, page by page. Return: 0 or the exit code. */
-static int fetch(json_t *jobs, bool all)
+#define WATCH_MSEC 1000
+#define ROWS_ALL   ((size_t)-1)
+
+struct queue {
+	struct show show;
+	const char *columns;
+	bool all;
+	bool watch;
+};
+
+static int fetch(const struct queue *queue, json_t *jobs)
 {
-	json_int_t after = 0;
-	bool has_more = true;
+	json_t *parameters = json_pack("{s:b}", "all", queue->all);
+	const struct fetch what = { .method = WIRE_LIST,
+				    .cursor = "after",
+				    .parameters = parameters };
+	const int r = fetch_or_tell(&what, jobs);
 
-	while (has_more) {
-		json_t *answer = NULL, *page;
-		const int r =
-			rpc_call(WIRE_LIST, json_pack("{s:b, s:I}", "all", all, "after", after),
-				 &answer);
+	json_decref(parameters);
+	return r;
+}
 
-		if (r != 0)
-			return r;
-		page = json_object_get(answer, "jobs");
-		has_more =
-			json_is_true(json_object_get(answer, "more")) && json_array_size(page) > 0;
-		if (has_more) {
-			after = json_integer_value(
-				json_object_get(json_array_get(page, json_array_size(page) - 1),
-						"id"));
-		}
-		(void)json_array_extend(jobs, page);
-		json_decref(answer);
+/* @rows: as many lines as a screen has; ROWS_ALL: it is none. */
+static void print_jobs(FILE *out, const struct queue *queue, const json_t *const *jobs,
+		       size_t count, size_t rows)
+{
+	const size_t around =
+		queue->show.no_legend ? 2 : 3; /* titles, what is left out, the cursor */
+
+	if (queue->show.as_json) {
+		show_json(out, jobs, count);
+		return;
 	}
-	return 0;
-}
-
-/* By state; there the one that runs first, then by place; what is over last. */
-static int compare(const void *a, const void *b)
-{
-	const json_t *left = *(const json_t *const *)a, *right = *(const json_t *const *)b;
-	const bool left_over = print_number(left, "ended") > 0,
-		   right_over = print_number(right, "ended") > 0;
-	const char *left_state = json_string_value(json_object_get(left, "state"));
-	const char *right_state = json_string_value(json_object_get(right, "state"));
-	uint64_t x, y;
-	int order;
-
-	if (left_over != right_over)
-		return left_over ? 1 : -1;
-	order = left_over ? 0
-			  : strcmp(left_state ? left_state : "", right_state ? right_state : "");
-	if (order != 0)
-		return order;
-	x = print_number(left, left_over ? "id" : "position");
-	y = print_number(right, left_over ? "id" : "position");
-	return x < y ? -1 : x > y;
-}
-
-static void add_row(struct table *table, const json_t *job)
-{
-	char id[24], state[256], status[32], place[32], user[64], command[256], time[32],
-		label[256];
-	const uint64_t started = print_number(job, "started"), ended = print_number(job, "ended");
-	const bool is_waiting = started == 0;
-
-	(void)snprintf(id, sizeof(id), "%" PRIu64, print_number(job, "id"));
-	(void)snprintf(place, sizeof(place), "%s", "-");
-	if (ended == 0)
-		(void)snprintf(place, sizeof(place), "%" PRIu64 "/%" PRIu64,
-			       print_number(job, "position"), print_number(job, "of"));
-	(void)print_duration(time, is_waiting ? print_number(job, "submitted") : started, ended);
-	table_add(table,
-		  (const char *const[]){ id, print_text(state, sizeof(state), job, "state"),
-					 print_text(status, sizeof(status), job, "status"), place,
-					 print_text(user, sizeof(user), job, "user"),
-					 print_text(command, sizeof(command), job, "command"), time,
-					 print_text(label, sizeof(label), job, "label") });
-}
-
-/* A line that stands still, or trouble with its lock: whoever heads it knows. */
-static void print_holds(json_t *const *jobs, size_t count)
-{
-	char state[256], message[1024];
-
-	for (size_t i = 0; i < count; i++) {
-		(void)print_text(message, sizeof(message), jobs[i], "message");
-		if (*message && print_number(jobs[i], "ended") == 0 &&
-		    print_number(jobs[i], "position") == 1) {
-			(void)printf("%s: %s\n", print_text(state, sizeof(state), jobs[i], "state"),
-				     message);
-		}
-	}
-}
-
-static void print_table(json_t *jobs)
-{
-	static const char *const titles[] = { "ID",   "STATE-NAME", "STATUS",     "POS",
-					      "USER", "COMMAND",    "WAITED/RAN", "LABEL" };
-	const size_t count = json_array_size(jobs);
-	AUTO_FREE json_t **sorted = calloc(count + 1, sizeof(void *));
-	struct table *table;
-
 	if (count == 0) {
-		(void)printf("Nothing is queued.\n");
+		(void)fprintf(out, "Nothing is queued.\n");
 		return;
 	}
-	if (!sorted)
+	if (rows == ROWS_ALL) {
+		show_table(out, &queue->show, jobs, count, ROWS_ALL);
+		show_holds(out, jobs, count, 0);
 		return;
-	for (size_t i = 0; i < count; i++)
-		sorted[i] = json_array_get(jobs, i);
-	qsort(sorted, count, sizeof(void *), compare);
-	table = table_new(titles, sizeof(titles) / sizeof(titles[0]));
-	for (size_t i = 0; i < count; i++)
-		add_row(table, sorted[i]);
-	table_print(table);
-	print_holds(sorted, count);
+	}
+	show_table(out, &queue->show, jobs, count, rows > around ? rows - around : 1);
+	if (count + around < rows)
+		show_holds(out, jobs, count, show_width());
+}
+
+/* Return: what is to be seen, the caller's, or NULL when out of memory. */
+static char *text_of(const struct queue *queue, const json_t *jobs, size_t rows)
+{
+	size_t count = 0, size;
+	AUTO_FREE const json_t **sorted =
+		view_sorted(jobs, &queue->show.filter, VIEW_BY_STATE, &count);
+	char *text = NULL;
+	FILE *out;
+
+	if (!sorted)
+		return NULL;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return NULL;
+	print_jobs(out, queue, sorted, count, rows);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* What is to be seen now, the caller's. Return: 0, or the exit code. */
+static int render(const struct queue *queue, size_t rows, char **ret)
+{
+	json_t *jobs = json_array();
+	int r;
+
+	r = fetch(queue, jobs);
+	if (r == 0) {
+		*ret = text_of(queue, jobs, rows);
+		if (!*ret) {
+			print_error("out of memory");
+			r = EXIT_OURS;
+		}
+	}
+	json_decref(jobs);
+	return r;
+}
+
+/* In place of what is there, without a moment in which nothing is. */
+static void draw(const char *text)
+{
+	(void)fputs("\033[H", stdout);
+	while (*text) {
+		const size_t len = strcspn(text, "\n");
+
+		(void)printf("%.*s\033[K\r\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+	(void)fputs("\033[J", stdout);
+}
+
+/* One look; printed if it is not as *@last, which is replaced. Return: 0, or the exit code. */
+static int watch_once(const struct queue *queue, bool is_screen, char **last)
+{
+	AUTO_FREE char *text = NULL;
+	uint16_t rows = 24, columns;
+	int r;
+
+	if (is_screen)
+		(void)screen_size(&rows, &columns);
+	r = render(queue, is_screen ? rows : ROWS_ALL, &text);
+	if (r != 0 || (*last && strcmp(*last, text) == 0))
+		return r;
+	if (is_screen)
+		draw(text);
+	else
+		(void)printf("%s%s", *last && !queue->show.as_json ? "\n" : "", text);
+	free(*last);
+	*last = TAKE_PTR(text);
+	return fflush(stdout) == 0 ? 0 : EXIT_OURS;
+}
+
+static int watch(const struct queue *queue)
+{
+	const bool is_screen = isatty(STDOUT_FILENO) && !queue->show.as_json;
+	AUTO_FREE char *last = NULL;
+	int r = 0;
+
+	if (is_screen)
+		(void)fputs("\033[2J", stdout);
+	while (r == 0) {
+		r = watch_once(queue, is_screen, &last);
+		if (r == 0)
+			(void)poll(NULL, 0, WATCH_MSEC);
+	}
+	return r;
+}
+
+/* Return: 0, or the exit code. */
+static int take_options(int argc, char **argv, struct queue *queue)
+{
+	const struct command_value values[] = { { "all", .flag = &queue->all },
+						{ "columns", .text = &queue->columns },
+						{ "json", .flag = &queue->show.as_json },
+						{ "no-legend", .flag = &queue->show.no_legend },
+						{ "state", .text = &queue->show.filter.state },
+						{ "user", .text = &queue->show.filter.user },
+						{ "watch", .flag = &queue->watch },
+						{ 0 } };
+
+	if (command_parse(argc, argv, values) < 0)
+		return EXIT_USAGE;
+	return show_columns(&queue->show, queue->columns, view_queue) ? 0 : EXIT_USAGE;
 }
 
 int cmd_queue(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "all", no_argument, NULL, 'a' },
-		{ "json", no_argument, NULL, 'j' },
-		{ 0 },
-	};
-	bool all = false, as_json = false;
-	json_t *jobs;
-	int option, r;
+	struct queue queue = { 0 };
+	AUTO_FREE char *text = NULL;
+	int r;
 
-	while ((option = getopt_long(argc, argv, "aj", options, NULL)) >= 0) {
-		switch (option) {
-		case 'a': all = true; break;
-		case 'j': as_json = true; break;
-		default: return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		print_error("queue takes no '%s'; try 'tfq help'", argv[optind]);
-		return EXIT_USAGE;
-	}
-	jobs = json_array();
-	r = fetch(jobs, all);
-	if (r == 0 && as_json) {
-		(void)json_dumpf(jobs, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
-	} else if (r == 0) {
-		print_table(jobs);
-	}
-	json_decref(jobs);
+	r = take_options(argc, argv, &queue);
+	if (r != 0)
+		return r;
+	if (queue.watch)
+		return watch(&queue);
+	arena_use();
+	r = render(&queue, ROWS_ALL, &text);
+	if (r == 0)
+		(void)fputs(text, stdout);
 	return r;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Words for people, on stderr, and tables, on stdout. What others wrote is made printable here. */
+/* Words for people, on stderr. What others wrote is made printable here. */
 #pragma once
 
 #include <jansson.h>
@@ -17,11 +17,3 @@ uint64_t print_number(const json_t *object, const char *name);
 /* "14 min": since @since_usec (microseconds since 1970) until @until_usec, or now if that is 0.
  * @buf: 32 bytes. */
 const char *print_duration(char *buf, uint64_t since_usec, uint64_t until_usec);
-
-/* Rows of columns, as wide as they need to be. */
-struct table;
-struct table *table_new(const char *const *titles, size_t columns);
-/* @cells: one text per column. Out of memory leaves the row out. */
-void table_add(struct table *table, const char *const *cells);
-/* Print it and free it. */
-void table_print(struct table *table);

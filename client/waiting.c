@@ -7,7 +7,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client/cells.h"
 #include "client/print.h"
+#include "client/view.h"
+#include "common/clock.h"
 
 /* 2nd, 3rd, 11th */
 static const char *ordinal(uint64_t n)
@@ -52,7 +55,8 @@ static void describe_cause(char *buf, size_t size, const json_t *job, const char
 	}
 }
 
-static void describe(char *buf, size_t size, const json_t *job, const char *ran)
+/* @eta: when its turn may come, "" if that is not to be told. */
+static void describe(char *buf, size_t size, const json_t *job, const char *ran, const char *eta)
 {
 	const uint64_t position = print_number(job, "position"), of = print_number(job, "of");
 	char state[256], cause[512], message[1024];
@@ -60,9 +64,10 @@ static void describe(char *buf, size_t size, const json_t *job, const char *ran)
 	describe_cause(cause, sizeof(cause), job, ran);
 	(void)print_text(message, sizeof(message), job, "message");
 	(void)snprintf(buf, size,
-		       "tfq: #%" PRIu64 " queued on %s (%" PRIu64 "%s of %" PRIu64 ")%s%s%s",
+		       "tfq: #%" PRIu64 " queued on %s (%" PRIu64 "%s of %" PRIu64 "%s%s)%s%s%s",
 		       print_number(job, "id"), print_text(state, sizeof(state), job, "state"),
-		       position, ordinal(position), of, cause, *message ? "; " : "", message);
+		       position, ordinal(position), of, *eta ? ", " : "", eta, cause,
+		       *message ? "; " : "", message);
 }
 
 /* Is there anything that a person should hear of? Alone, first, and nobody in the way: no. */
@@ -79,33 +84,42 @@ static unsigned terminal_width(void)
 	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 8 ? size.ws_col : 80;
 }
 
+/* Over the one before, cut to the terminal's width. */
+static void draw(struct waiting *waiting, const char *line)
+{
+	char cut[sizeof(waiting->last)];
+
+	(void)fprintf(stderr, "\r\033[K%s",
+		      cells_cut(cut, sizeof(cut), line, terminal_width() - 1, false));
+	(void)fflush(stderr);
+	waiting->is_drawn = true;
+}
+
 void waiting_update(struct waiting *waiting, const json_t *job)
 {
 	const uint64_t started = print_number(json_object_get(job, "ahead"), "started");
-	char line[sizeof(waiting->last)], ran[32] = "";
+	const bool is_terminal = isatty(STDERR_FILENO);
+	const bool has_message = json_object_get(job, "message");
+	char line[sizeof(waiting->last)], ran[32] = "", eta[32];
+	bool is_news;
 
 	if (waiting->is_quiet || !is_worth_it(job))
 		return;
-	describe(line, sizeof(line), job,
-		 started ? "running" : ""); /* that time passes is no news */
-	if (strcmp(line, waiting->last) == 0)
+	describe(line, sizeof(line), job, started ? "running" : "", ""); /* time is no news */
+	is_news = strcmp(line, waiting->last) != 0;
+	if (!is_news && (!is_terminal || has_message))
 		return;
 	(void)snprintf(waiting->last, sizeof(waiting->last), "%s", line);
 	if (started)
 		(void)print_duration(ran, started, 0);
-	describe(line, sizeof(line), job, ran);
-	if (!isatty(STDERR_FILENO)) {
-		(void)fprintf(stderr, "%s\n", line);
+	(void)view_estimate(eta, print_number(job, "eta"), clock_usec(CLOCK_REALTIME));
+	describe(line, sizeof(line), job, ran, eta);
+	if (is_terminal && !has_message) {
+		draw(waiting, line);
 		return;
 	}
-	if (json_object_get(job, "message")) { /* what is to be done must not be cut off */
-		waiting_clear(waiting);
-		(void)fprintf(stderr, "%s\n", line);
-		return;
-	}
-	(void)fprintf(stderr, "\r\033[K%.*s", (int)terminal_width() - 1, line);
-	(void)fflush(stderr);
-	waiting->is_drawn = true;
+	waiting_clear(waiting); /* what is to be done must not be cut off */
+	(void)fprintf(stderr, "%s\n", line);
 }
 
 void waiting_clear(struct waiting *waiting)
