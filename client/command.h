@@ -24,3 +24,4 @@ int cmd_cancel(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_who(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);

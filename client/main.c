@@ -27,6 +27,7 @@ static const struct command commands[] = {
 	{ "resume", NULL,    "STATE",            "let a queue go on that a lost job has stopped", cmd_resume },
 	{ "who",    NULL,    "[STATE] [--json]", "who holds the lock; without a name, of this directory's state", cmd_who },
 	{ "unlock", NULL,    "STATE --id ID [--yes]", "remove a lock whose holder is dead (operators)", cmd_unlock },
+	{ "doctor", NULL,    "[--probe] [--json]", "what is wrong with this directory's backend, and what mends it", cmd_doctor },
 };
 /* clang-format on */
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tfq asks of tfq-doctor, and what that tells: two JSON objects, by standard input and output.
+ * What tfq asks of tfq-doctor, and what that tells: two JSON objects, by standard input (a file, or
+ * a memfd) and output.
  *
  * The question is that for a state in common/wire.c (state_directory, backend, profile_endpoints,
  * workspace, environment), and:
@@ -15,7 +16,7 @@
  *                  with a body, what stands in it: JSON as it is; of XML the texts by their
  *                  elements' names, the first of each. A name that is absent was not asked.
  *
- * Names: list, location, versioning, encryption, public, logging; state, lock (HEAD); write (a
+ * Names: list, versioning, encryption, public, logging; state, lock (HEAD); write (a
  * condition that cannot hold, on the lock file); create, create_again, swap_wrong, remove (--probe,
  * in this order, on an object of its own); table, get, put, delete (put and delete with a condition
  * that cannot hold).
@@ -25,4 +26,4 @@
 #define DOCTOR_PROGRAM      "tfq-doctor"
 #define DOCTOR_QUESTION_MAX ((size_t)16 * 1024 * 1024) /* bytes */
 #define DOCTOR_ANSWER_MAX   ((size_t)1024 * 1024)      /* bytes */
-#define DOCTOR_SECONDS      110 /* for everything together, credentials included */
+#define DOCTOR_SECONDS      150 /* for everything together, credentials included */

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* doctor: look at this directory's backend, and say what is wrong with it. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/command.h"
+#include "client/doctor/findings.h"
+#include "client/doctor/helper.h"
+#include "client/doctor/machine.h"
+#include "client/exits.h"
+#include "client/print.h"
+#include "client/subject.h"
+#include "common/backend.h"
+#include "common/cleanup.h"
+#include "common/text.h"
+
+#define LINE_MAX_ 1024
+
+static inline void json_freep(json_t **p)
+{
+	json_decref(*p);
+}
+
+/* --- what is found out ----------------------------------------------------------------------- */
+
+static json_t *backend_facts(const struct backend *backend)
+{
+	return json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:b, s:s?}", "type", backend->type,
+			 "name", backend->name, "terraform_version", backend->terraform_version,
+			 "bucket", backend->bucket, "key", backend->key, "region", backend->region,
+			 "lockfile", backend->use_lockfile, "table", backend->dynamodb_table);
+}
+
+/* The state of the directory we are in. Return: 0, or the exit code. */
+static int here(struct backend_source **ret_source, struct backend **ret_backend)
+{
+	AUTO_FREE char *cwd = getcwd(NULL, 0);
+	AUTO_FREE char *error = NULL;
+	int r;
+
+	if (!cwd) {
+		print_error("cannot tell the current directory");
+		return EXIT_BAD_STATE;
+	}
+	r = backend_source_read(ret_source, cwd, environ, &error);
+	if (r >= 0)
+		r = backend_parse(ret_backend, *ret_source, environ, false, &error);
+	if (r < 0) {
+		print_error("%s", error ? error : strerror(-r));
+		return EXIT_BAD_STATE;
+	}
+	return 0;
+}
+
+/* Return: 0, or the exit code. */
+static int find_facts(json_t **ret, const struct backend_source *source,
+		      const struct backend *backend, bool probe)
+{
+	CLEANUP(json_freep) json_t *facts = NULL;
+	json_t *question;
+	int r = 0;
+
+	if (backend->kind == BACKEND_S3) {
+		question = subject_json(source);
+		if (question)
+			(void)json_object_set_new(question, "probe", json_boolean(probe));
+		r = helper_ask(question, &facts);
+	} else {
+		facts = json_object();
+	}
+	if (r != 0)
+		return r;
+	if (json_object_set_new(facts, "backend", backend_facts(backend)) < 0) {
+		print_error("out of memory");
+		return EXIT_OURS;
+	}
+	machine_look(facts, backend->name, source->directory);
+	*ret = TAKE_PTR(facts);
+	return 0;
+}
+
+/* --- what is said ---------------------------------------------------------------------------- */
+
+/* Each line made printable, and with @indent before it. */
+static void print_lines(const char *indent, const char *text)
+{
+	AUTO_FREE char *copy = strdup(text);
+	char *rest = copy, *line, clean[LINE_MAX_];
+
+	while (rest && (line = strsep(&rest, "\n")))
+		(void)printf("%s%s\n", indent, text_printable(clean, sizeof(clean), line));
+}
+
+static void print_finding(const json_t *finding)
+{
+	static const char *const members[] = { "what", "why", "fix" };
+	char level[16];
+
+	(void)printf("%s:\n", print_text(level, sizeof(level), finding, "level"));
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		const char *text = json_string_value(json_object_get(finding, members[i]));
+
+		if (text && *text && i == 2)
+			(void)printf("  To mend it:\n");
+		if (text && *text)
+			print_lines(i == 2 ? "    " : "  ", text);
+	}
+	(void)printf("\n");
+}
+
+static void print_findings(const json_t *findings, const char *state)
+{
+	const size_t count = json_array_size(findings);
+	char clean[LINE_MAX_];
+
+	for (size_t i = 0; i < count; i++)
+		print_finding(json_array_get(findings, i));
+	(void)text_printable(clean, sizeof(clean), state);
+	if (findings_worst(findings) == FINDING_NOTE)
+		(void)printf("%s: nothing is wrong.\n", clean);
+	else
+		(void)printf("%s: %zu finding%s.\n", clean, count, count == 1 ? "" : "s");
+}
+
+static int print_json(const json_t *findings, const char *state)
+{
+	CLEANUP(json_freep)
+	json_t *object = json_pack("{s:s, s:O}", "state", state, "findings", findings);
+
+	if (!object || json_dumpf(object, stdout, JSON_INDENT(2)) < 0)
+		return EXIT_OURS;
+	(void)printf("\n");
+	return 0;
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "probe", no_argument, NULL, 'p' },
+		{ 0 },
+	};
+	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
+	CLEANUP(backend_freep) struct backend *backend = NULL;
+	CLEANUP(json_freep) json_t *facts = NULL;
+	CLEANUP(json_freep) json_t *findings = NULL;
+	bool as_json = false, probe = false;
+	int option, r;
+
+	while ((option = getopt_long(argc, argv, "j", options, NULL)) >= 0) {
+		switch (option) {
+		case 'j': as_json = true; break;
+		case 'p': probe = true; break;
+		default: return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		print_error("doctor takes no '%s'; it looks at the directory it is run in",
+			    argv[optind]);
+		return EXIT_USAGE;
+	}
+	r = here(&source, &backend);
+	if (r == 0)
+		r = find_facts(&facts, source, backend, probe);
+	if (r != 0)
+		return r;
+	findings = findings_judge(facts);
+	if (!findings) {
+		print_error("out of memory");
+		return EXIT_OURS;
+	}
+	if (as_json)
+		r = print_json(findings, backend->name);
+	else
+		print_findings(findings, backend->name);
+	return r != 0 ? r : (int)findings_worst(findings);
+}
