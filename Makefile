@@ -247,7 +247,7 @@ lint-license:
 # modules know no loop, no network and no clock.
 PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
           daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo client/doctor/findings client/doctor/judge_lock client/doctor/judge_store \
-          client/doctor/judge_probe client/doctor/judge_table client/doctor/judge_machine runner/fence runner/prompt common/tfargs common/parse common/frame \
+          runner/doctor/xml client/doctor/judge_probe client/doctor/judge_table client/doctor/judge_machine runner/fence runner/prompt common/tfargs common/parse common/frame \
           common/timestamp common/aws_profile runner/aws/sts_answer, \
           $(m).c $(m).h))
 forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)

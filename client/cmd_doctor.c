@@ -18,7 +18,8 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 
-#define LINE_MAX_ 1024
+#define LINE_SIZE 1024
+#define COLUMNS   79
 
 static inline void json_freep(json_t **p)
 {
@@ -85,45 +86,86 @@ static int find_facts(json_t **ret, const struct backend_source *source,
 
 /* --- what is said ---------------------------------------------------------------------------- */
 
-/* Each line made printable, and with @indent before it. */
+/* As it stands, each line made printable. */
 static void print_lines(const char *indent, const char *text)
 {
 	AUTO_FREE char *copy = strdup(text);
-	char *rest = copy, *line, clean[LINE_MAX_];
+	char *rest = copy, *line, clean[LINE_SIZE];
 
 	while (rest && (line = strsep(&rest, "\n")))
 		(void)printf("%s%s\n", indent, text_printable(clean, sizeof(clean), line));
 }
 
+/* A sentence or two, made printable, in lines of at most COLUMNS, after @used ones of the first. */
+static void print_words(size_t used, const char *text)
+{
+	char clean[LINE_SIZE];
+	char *rest = text_printable(clean, sizeof(clean), text), *word;
+
+	while ((word = strsep(&rest, " "))) {
+		if (used + 1 + strlen(word) > COLUMNS) {
+			(void)printf("\n ");
+			used = 1;
+		}
+		(void)printf(" %s", word);
+		used += 1 + strlen(word);
+	}
+	(void)printf("\n");
+}
+
+static const char *text_of(const json_t *finding, const char *name)
+{
+	const char *text = json_string_value(json_object_get(finding, name));
+
+	return text ? text : "";
+}
+
 static void print_finding(const json_t *finding)
 {
-	static const char *const members[] = { "what", "why", "fix" };
-	char level[16];
+	const char *level = text_of(finding, "level"), *why = text_of(finding, "why"),
+		   *fix = text_of(finding, "fix");
 
-	(void)printf("%s:\n", print_text(level, sizeof(level), finding, "level"));
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-		const char *text = json_string_value(json_object_get(finding, members[i]));
-
-		if (text && *text && i == 2)
-			(void)printf("  To mend it:\n");
-		if (text && *text)
-			print_lines(i == 2 ? "    " : "  ", text);
+	(void)printf("%s:", level);
+	print_words(strlen(level) + 1, text_of(finding, "what"));
+	if (*why) {
+		(void)printf(" ");
+		print_words(1, why);
+	}
+	if (*fix) {
+		(void)printf("  What to do:\n");
+		print_lines("    ", fix);
 	}
 	(void)printf("\n");
 }
 
 static void print_findings(const json_t *findings, const char *state)
 {
-	const size_t count = json_array_size(findings);
-	char clean[LINE_MAX_];
+	static const struct {
+		const char *level, *many;
+	} levels[] = { { "error", "errors" }, { "warning", "warnings" }, { "note", "notes" } };
+	const char *before = ": ";
+	char clean[LINE_SIZE];
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < json_array_size(findings); i++)
 		print_finding(json_array_get(findings, i));
-	(void)text_printable(clean, sizeof(clean), state);
-	if (findings_worst(findings) == FINDING_NOTE)
-		(void)printf("%s: nothing is wrong.\n", clean);
-	else
-		(void)printf("%s: %zu finding%s.\n", clean, count, count == 1 ? "" : "s");
+	(void)printf("%s", text_printable(clean, sizeof(clean), state));
+	if (findings_worst(findings) == FINDING_NOTE) {
+		(void)printf(": nothing is wrong.\n");
+		return;
+	}
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+		size_t count = 0;
+
+		for (size_t j = 0; j < json_array_size(findings); j++)
+			count += strcmp(text_of(json_array_get(findings, j), "level"),
+					levels[i].level) == 0;
+		if (count > 0) {
+			(void)printf("%s%zu %s", before, count,
+				     count == 1 ? levels[i].level : levels[i].many);
+			before = ", ";
+		}
+	}
+	(void)printf("\n");
 }
 
 static int print_json(const json_t *findings, const char *state)

@@ -14,8 +14,8 @@ enum finding_level {
 /*
  * @facts: tfq-doctor's (common/doctor.h), and
  *   backend   type, name, terraform_version, bucket, key, region, lockfile (boolean), table
- *   daemon    socket (path), error (a word, absent if it answered: "denied", "absent", or what
- *             connect(2) said); group, mode, system (is it the system's socket?), absent if the
+ *   daemon    socket (path), error (a word, absent if it answered: "denied", "absent", or why it
+ *             does not answer); group, mode, system (is it the system's socket?), absent if the
  *             socket could not be looked at
  *   others    list of {directory, user, same_user}: other directories on this state
  * What is absent is not judged.

@@ -146,25 +146,25 @@ static const struct setting {
 	{ "versioning", "not-versioned", "s3:GetBucketVersioning", FINDING_ERROR, is_versioned,
 	  " keeps no old versions.",
 	  "A state that is overwritten or deleted by mistake is gone for good.",
-	  "    aws s3api put-bucket-versioning --bucket %s \\\n"
-	  "        --versioning-configuration Status=Enabled\n"
-	  "or an aws_s3_bucket_versioning resource (conf/examples/backend)" },
+	  "aws s3api put-bucket-versioning --bucket %s \\\n"
+	  "    --versioning-configuration Status=Enabled\n"
+"(in Terraform: conf/examples/backend has such a bucket)" },
 	{ "encryption", "not-encrypted", "s3:GetEncryptionConfiguration", FINDING_WARNING, is_encrypted,
 	  " has no encryption by default.",
 	  "A state holds passwords and keys as plain text.",
-	  "    aws s3api put-bucket-encryption --bucket %s --server-side-encryption-configuration \\\n"
-	  "        '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"AES256\"}}]}'\n"
+	  "aws s3api put-bucket-encryption --bucket %s --server-side-encryption-configuration \\\n"
+	  "    '{\"Rules\":[{\"ApplyServerSideEncryptionByDefault\":{\"SSEAlgorithm\":\"AES256\"}}]}'\n"
 	  "and, in the backend block: encrypt = true" },
 	{ "public", "not-private", "s3:GetBucketPublicAccessBlock", FINDING_ERROR, is_private,
 	  " does not block public access.",
 	  "One wrong policy or ACL, and the whole world reads the state with all its secrets.",
-	  "    aws s3api put-public-access-block --bucket %s --public-access-block-configuration \\\n"
-	  "        BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true" },
+	  "aws s3api put-public-access-block --bucket %s --public-access-block-configuration \\\n"
+	  "    BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true" },
 	{ "logging", "not-logged", "s3:GetBucketLogging", FINDING_WARNING, is_logged,
 	  " keeps no access log.",
 	  "When a state or a lock has vanished, nobody can tell who did it.",
-	  "    aws s3api put-bucket-logging --bucket %s --bucket-logging-status \\\n"
-	  "        '{\"LoggingEnabled\":{\"TargetBucket\":\"A-BUCKET-FOR-LOGS\",\"TargetPrefix\":\"s3/\"}}'\n"
+	  "aws s3api put-bucket-logging --bucket %s --bucket-logging-status \\\n"
+	  "    '{\"LoggingEnabled\":{\"TargetBucket\":\"A-BUCKET-FOR-LOGS\",\"TargetPrefix\":\"s3/\"}}'\n"
 	  "(data events in CloudTrail are as good; then ignore this)" },
 };
 /* clang-format on */

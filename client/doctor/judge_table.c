@@ -12,12 +12,12 @@ static json_t *table_resource(const struct judge *judge)
 
 static json_t *create_command(const struct judge *judge)
 {
-	return json_sprintf(
-		"    aws dynamodb create-table --region %s --table-name %s \\\n"
-		"        --billing-mode PAY_PER_REQUEST \\\n"
-		"        --attribute-definitions AttributeName=LockID,AttributeType=S \\\n"
-		"        --key-schema AttributeName=LockID,KeyType=HASH",
-		judge_text(judge->backend, "region"), judge_text(judge->backend, "table"));
+	return json_sprintf("aws dynamodb create-table --region %s --table-name %s \\\n"
+			    "    --billing-mode PAY_PER_REQUEST \\\n"
+			    "    --attribute-definitions AttributeName=LockID,AttributeType=S \\\n"
+			    "    --key-schema AttributeName=LockID,KeyType=HASH",
+			    judge_text(judge->backend, "region"),
+			    judge_text(judge->backend, "table"));
 }
 
 /* Partition key LockID, a string, and no sort key. */
@@ -48,13 +48,12 @@ static bool judge_key(struct judge *judge, const json_t *table)
 		json_sprintf("The key of the table %s is not LockID, a string, alone.",
 			     judge_text(judge->backend, "table")),
 		"Every lock is refused, so nothing can be applied. A key cannot be changed.",
-		json_sprintf(
-			"Make another table, name it in dynamodb_table, and run\n"
-			"terraform init -reconfigure:\n%s",
-			"    aws dynamodb create-table --table-name NEW-NAME \\\n"
-			"        --billing-mode PAY_PER_REQUEST \\\n"
-			"        --attribute-definitions AttributeName=LockID,AttributeType=S \\\n"
-			"        --key-schema AttributeName=LockID,KeyType=HASH"));
+		json_sprintf("Make another table, name it in dynamodb_table, and run\n"
+			     "terraform init -reconfigure:\n%s",
+			     "aws dynamodb create-table --table-name NEW-NAME \\\n"
+			     "    --billing-mode PAY_PER_REQUEST \\\n"
+			     "    --attribute-definitions AttributeName=LockID,AttributeType=S \\\n"
+			     "    --key-schema AttributeName=LockID,KeyType=HASH"));
 	return false;
 }
 
@@ -70,8 +69,8 @@ static void judge_billing(struct judge *judge, const json_t *table)
 			       judge_text(judge->backend, "table")),
 		  "When many jobs renew their locks at once it throttles, and a lease may run out. "
 		  "It also costs while nothing runs.",
-		  json_sprintf("    aws dynamodb update-table --region %s --table-name %s \\\n"
-			       "        --billing-mode PAY_PER_REQUEST",
+		  json_sprintf("aws dynamodb update-table --region %s --table-name %s \\\n"
+			       "    --billing-mode PAY_PER_REQUEST",
 			       judge_text(judge->backend, "region"),
 			       judge_text(judge->backend, "table")));
 }
@@ -125,7 +124,7 @@ static void judge_description(struct judge *judge)
 			       (int)json_integer_value(json_object_get(record, "status")),
 			       judge_text(record, "code"), judge_text(record, "message")),
 		  "Without it there is no lock.",
-		  json_sprintf("    aws dynamodb describe-table --region %s --table-name %s",
+		  json_sprintf("aws dynamodb describe-table --region %s --table-name %s",
 			       judge_text(judge->backend, "region"),
 			       judge_text(judge->backend, "table")));
 }

@@ -72,10 +72,21 @@ static int make_paths(struct place *place)
 	return make_path(&place->scratch, place, end);
 }
 
-/* By the key as prefix: a policy may allow no other list. Return: 1 if there is more to ask; or 0.
+static const char *code_of(const struct place *place, const char *name)
+{
+	const json_t *entry = json_object_get(json_object_get(place->store.facts, "asked"), name);
+	const char *code = json_string_value(json_object_get(entry, "code"));
+
+	return code ? code : "";
+}
+
+/*
+ * By the key as prefix: a policy may allow no other list. Return: 1 if there is more to ask: the
+ * bucket is there, and the store knows us; or 0.
  */
 static int ask_list(struct place *place)
 {
+	struct store_request request = { .name = "list", .method = "GET" };
 	AUTO_FREE char *prefix = NULL, *query = NULL;
 	int r;
 
@@ -86,24 +97,13 @@ static int ask_list(struct place *place)
 		query = NULL;
 		return -ENOMEM;
 	}
-	for (int i = 0; i < 2; i++) { /* again with the time that the first answer told */
-		const json_t *code;
-
-		r = store_ask(&place->store, &(struct store_request){ .name = "list",
-								      .method = "GET",
-								      .query = query });
-		code = json_object_get(json_object_get(json_object_get(place->store.facts, "asked"),
-						       "list"),
-				       "code");
-		if (r != 403 || !json_is_string(code) ||
-		    strcmp(json_string_value(code), "RequestTimeTooSkewed") != 0)
-			return r < 0      ? r
-			       : r == 200 ? 1
-			       : r == 501 ? 1
-					  : json_is_string(code) && strcmp(json_string_value(code),
-									   "AccessDenied") == 0;
-	}
-	return 0;
+	request.query = query;
+	r = store_ask(&place->store, &request);
+	if (r > 0 && strcmp(code_of(place, "list"), "RequestTimeTooSkewed") == 0)
+		r = store_ask(&place->store, &request); /* with the time that it has told us now */
+	if (r < 0)
+		return r;
+	return r == 200 || r == 501 || strcmp(code_of(place, "list"), "AccessDenied") == 0;
 }
 
 static int ask_settings(struct place *place)

@@ -135,6 +135,9 @@ def probe():
             world.server.set_quirks({quirk: True})
             same(look(work, "--probe", code=2), ["error:no-conditions"], f"what is found with {quirk}")
             same(world.objects(), {}, f"what stayed behind with {quirk}")
+        world.server.set_quirks({"resurrects": True})
+        same(look(work, "--probe", code=0), [], "what is found where the right to write is asked by a real write")
+        same(world.objects(), {}, "what stayed behind of that")
         world.server.set_quirks({})
         world.server.put_object(BUCKET, KEY + ".tflock", b'{"ID":"somebody"}')
         same(look(work, "--probe", code=0), [], "what is found while the lock is held")
@@ -253,6 +256,22 @@ def secrets():
         result = work.tfq("doctor")
         same(result.code, 2, "the exit code")
         lacks(result.out + result.err, "testsecret", "\x1b")
+
+
+@case("what is said to people: the worst first, with what to do, in lines that fit, and counted")
+def words():
+    with World(server={"versioned": False}, terraform=False) as world:
+        work = directory(world, mode="both")
+        settings(world)["logging"] = None
+        result = work.tfq("doctor")
+        same(result.code, 2, "the exit code")
+        parts = ["error: The bucket tfbucket keeps no old versions.", "What to do:",
+                 "warning: Both a lock file and the table tflocks", "warning: The bucket tfbucket keeps no access log.",
+                 "note: Whether this store", f"{STATE}: 1 error, 2 warnings, 1 note"]
+        places = [result.out.find(part) for part in parts]
+        check(places == sorted(places) and -1 not in places, f"{places} of {parts} in {result.out}")
+        for line in result.out.splitlines():
+            check(len(line) <= 79 or line.startswith("    "), f"too long: {line}")
 
 
 main()

@@ -137,7 +137,8 @@ static json_t *facts_of(const char *text)
 	json_t *value;
 
 	for (char *c = copy; *c; c++)
-		*c = *c == '\'' ? '"' : *c;
+		if (*c == '\'')
+			*c = '"';
 	value = json_loads(copy, 0, &error);
 	ck_assert_msg(value, "%s: %s", copy, error.text);
 	free(copy);

@@ -167,7 +167,7 @@ data "aws_iam_policy_document" "closed" {
     resources = [each.value.arn, "${each.value.arn}/*"]
 
     principals {
-      type        = "*"
+      type        = "AWS"
       identifiers = ["*"]
     }
 
@@ -184,7 +184,7 @@ data "aws_iam_policy_document" "closed" {
     content {
       sid       = "AccessLog"
       actions   = ["s3:PutObject"]
-      resources = ["${each.value.arn}/s3/*"]
+      resources = ["${each.value.arn}/s3/${var.bucket}/*"]
 
       principals {
         type        = "Service"
