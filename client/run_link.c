@@ -138,7 +138,8 @@ static void take_job(struct run *run, const json_t *message)
 	run->is_running = !run->is_over &&
 			  (run->stream.has_output || run_is_status(run, "running") ||
 			   run_is_status(run, "approving") || run_is_status(run, "stopping"));
-	waiting_clear(&run->waiting);
+	if (run->is_running || run->is_over || !run->is_answered || run->options->detach)
+		waiting_clear(&run->waiting); /* else the line stays, or changes */
 	if (!run->is_answered)
 		take_first_answer(run, job);
 	run->wants_screen = run->wants_screen || (json_is_true(json_object_get(job, "tty")));

@@ -50,6 +50,11 @@ static const struct {
 	{ WIRE_INFO, ACCESS_VIEW },
 	{ WIRE_CANCEL, ACCESS_SUBMIT | ACCESS_OPERATE }, /* and access_may_touch() */
 	{ WIRE_RESUME, ACCESS_OPERATE },
+	{ WIRE_PAUSE, ACCESS_OPERATE },
+	{ WIRE_UP, ACCESS_SUBMIT | ACCESS_OPERATE },
+	{ WIRE_HISTORY, ACCESS_VIEW },
+	{ WIRE_EVENTS, ACCESS_VIEW },
+	{ WIRE_METRICS, ACCESS_VIEW },
 	{ WIRE_ATTACH, ACCESS_VIEW }, /* and to see output access_may_touch() */
 	{ WIRE_LOGS, ACCESS_SUBMIT | ACCESS_OPERATE }, /* the same */
 	{ WIRE_WHO, ACCESS_VIEW }, /* of a directory: with one's own credentials */

@@ -55,8 +55,9 @@ static size_t count_peers(const struct daemon *daemon, uid_t uid)
  * The name of @uid, the caller's to free. Looked up once: getpwuid(3) may ask a directory
  * server, and everything stands still meanwhile.
  */
-static char *user_name(struct daemon *daemon, uid_t uid)
+static char *user_name(uid_t uid, void *userdata)
 {
+	struct daemon *daemon = userdata;
 	struct user_name *known = &daemon->names[uid % NAMES_MAX];
 	const struct passwd *entry;
 
@@ -82,7 +83,7 @@ static int on_accept(int fd, void *userdata)
 	r = peer_new(&peer, daemon->event, fd, &callbacks, daemon);
 	if (r < 0)
 		return r;
-	peer->owner.name = user_name(daemon, peer->owner.uid);
+	peer->owner.name = user_name(peer->owner.uid, daemon);
 	if (!peer->owner.name) {
 		peer_free(peer);
 		return -ENOMEM;
@@ -102,8 +103,9 @@ static int on_accept(int fd, void *userdata)
 
 static void on_changed(const struct job *job, void *userdata)
 {
-	(void)userdata;
-	request_tell_watchers(job);
+	const struct daemon *daemon = userdata;
+
+	request_tell_watchers(&daemon->requests, job);
 }
 
 static void on_counts(void *userdata)
@@ -255,7 +257,10 @@ static int make_parts(struct daemon *daemon, char *const *env)
 		.hostname = daemon->hostname,
 		.store = daemon->store,
 		.jobs_dir = daemon->jobs_dir,
+		.user_name = user_name,
+		.userdata = daemon,
 	};
+	LIST_INIT(&daemon->requests.listeners);
 	TAILQ_INIT(&daemon->requests.waiting);
 	r = scheduler_restore(daemon->scheduler);
 	if (r < 0)

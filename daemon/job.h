@@ -36,7 +36,8 @@ struct job_viewer {
 	bool has_input;  /* and may type */
 };
 
-#define JOB_VIEWERS_MAX 512 /* that wait at once for one job */
+#define JOB_RANK(id)    ((int64_t)(id) << 20) /* room for others to be moved between */
+#define JOB_VIEWERS_MAX 512                   /* that wait at once for one job */
 
 /* Strings are the job's own; NULL where optional. Times are microseconds since 1970, 0 if not yet.
  */
@@ -64,6 +65,8 @@ struct job {
 	struct preflight
 		*preflight;  /* what is known for its lock; the scheduler's; NULL: nothing */
 	bool is_state_known; /* the state object is there, so terraform makes no lock of its own */
+	bool is_argv_plain;  /* no value in it was hidden */
+	bool supersedes;     /* its owner's jobs that wait for the same */
 	bool is_plan; /* the backend is the one that a saved plan names, not the directory's */
 	bool no_wait;
 	bool is_inquiry;        /* not to be run: somebody asks who holds its state */
@@ -114,7 +117,10 @@ struct job {
 	TAILQ_ENTRY(job) in_unkept; /* scheduler::unkept, while job::submitted is not 0 */
 	TAILQ_ENTRY(job) in_all;    /* scheduler::all, in order of acceptance */
 	struct line *line;          /* NULL once it is over */
-	uint64_t position;          /* queue_position()'s */
+	int64_t rank;        /* its place among those of its priority: JOB_RANK(id), unless moved */
+	uint64_t eta_usec;   /* when its turn may come, microseconds since 1970; 0: unknown */
+	uint64_t usual_usec; /* how long jobs like it take; 0: unknown */
+	uint64_t position;   /* queue_position()'s */
 	TAILQ_HEAD(, job_watch) watches;
 };
 

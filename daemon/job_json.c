@@ -65,6 +65,14 @@ static void add_waiting(json_t *object, const struct job *job, const struct lock
 		json_object_set_new(object, "ahead", ahead_json(active));
 	if (line->hold_reason)
 		json_object_set_new(object, "message", json_string(line->hold_reason));
+	else if (line->pause_reason && active != job)
+		json_object_set_new(object, "message", json_string(line->pause_reason));
+	if (line->pause_reason)
+		json_object_set_new(object, "paused", json_true());
+	if (job->usual_usec > 0)
+		json_object_set_new(object, "usual", json_integer((json_int_t)job->usual_usec));
+	if (job->eta_usec > 0)
+		json_object_set_new(object, "eta", json_integer((json_int_t)job->eta_usec));
 	if (!lock)
 		return;
 	if (active && active->status == JOB_LOCKING && lock_holder(lock))

@@ -21,6 +21,16 @@ static json_t *owner_json(const struct job_owner *owner)
 			 "groups", groups);
 }
 
+/* The words, if none of them hides a secret; else NULL. */
+static json_t *argv_json(const struct job *job)
+{
+	json_t *argv = job->is_argv_plain ? json_array() : NULL;
+
+	for (char **word = job->argv; argv && word && *word; word++)
+		(void)json_array_append_new(argv, json_string(*word));
+	return argv;
+}
+
 /* clang-format off */
 static json_t *run_json(const struct job *job)
 {
@@ -44,7 +54,7 @@ static json_t *run_json(const struct job *job)
 json_t *job_record_make(const struct job *job, const char *boot)
 {
 	return json_pack("{s:I, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, "
-			 "s:s?, s:s?, s:s?, s:s, s:I, s:I, s:I, s:o}",
+			 "s:s?, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:o?, s:b, s:o}",
 			 "id", (json_int_t)job->id,
 			 "status", job_status_name(job->status),
 			 "priority", job_priority_name(job->priority),
@@ -66,6 +76,9 @@ json_t *job_record_make(const struct job *job, const char *boot)
 			 "submitted", (json_int_t)job->submitted_usec,
 			 "started", (json_int_t)job->started_usec,
 			 "ended", (json_int_t)job->ended_usec,
+			 "rank", (json_int_t)job->rank,
+			 "argv", argv_json(job),
+			 "tty", job->has_tty,
 			 "run", run_json(job));
 }
 /* clang-format on */
@@ -168,6 +181,26 @@ static int take_texts(struct job *job, const json_t *record)
 	return 0;
 }
 
+static int take_argv(struct job *job, const json_t *list)
+{
+	const size_t count = json_array_size(list);
+
+	if (job->argv || !json_is_array(list))
+		return 0;
+	job->argv = calloc(count + 1, sizeof(*job->argv));
+	if (!job->argv)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const char *word = json_string_value(json_array_get(list, i));
+		const int r = word ? text_replace(&job->argv[i], word) : -EBADMSG;
+
+		if (r < 0)
+			return r;
+	}
+	job->is_argv_plain = true;
+	return 0;
+}
+
 static int take_status(enum job_status *ret, const char *name)
 {
 	for (int i = 0; name && i < JOB_STATUS_COUNT; i++) {
@@ -218,8 +251,11 @@ int job_record_apply(struct job *job, const json_t *record)
 	job->submitted_usec = (uint64_t)number_of(record, "submitted");
 	job->started_usec = (uint64_t)number_of(record, "started");
 	job->ended_usec = (uint64_t)number_of(record, "ended");
+	job->rank = json_is_integer(json_object_get(record, "rank")) ? number_of(record, "rank")
+								     : JOB_RANK(job->id);
+	job->has_tty |= flag_of(record, "tty");
 	apply_run(job, json_object_get(record, "run"));
-	return 0;
+	return take_argv(job, json_object_get(record, "argv"));
 }
 
 int job_record_parse(struct job **ret, const json_t *record)

@@ -65,7 +65,7 @@ void lane_free(struct lane *lane)
 bool lane_is_idle(const struct lane *lane)
 {
 	return !lane->line->active && lane->line->waiting_count == 0 && !lane->line->hold_reason &&
-	       lane->line->undecided == 0 && !lane->sweeper &&
+	       !lane->line->pause_reason && lane->line->undecided == 0 && !lane->sweeper &&
 	       (!lane->lock || (lock_is_idle(lane->lock) && !lock_may_appear(lane->lock)));
 }
 

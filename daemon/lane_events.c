@@ -9,6 +9,7 @@
 #include "common/parse.h"
 #include "common/text.h"
 #include "daemon/journal.h"
+#include "daemon/metrics.h"
 #include "daemon/scheduler_parts.h"
 
 #define ACQUIRE_TRIES 8 /* with back-off: about five seconds */
@@ -165,6 +166,8 @@ static void log_regained(const struct lane *lane, unsigned events)
 {
 	const char *name = lane->line->name;
 
+	if (events & (LEASE_EV_REGAINED | LEASE_EV_TAKEN))
+		metrics_count(events & LEASE_EV_REGAINED ? METRIC_REGAINED : METRIC_TAKEOVERS);
 	if (events & LEASE_EV_REGAINED) {
 		log_info("The lock of %s, left by the tfqd before this one, is regained", name);
 	} else if (events & LEASE_EV_TAKEN) {
@@ -203,6 +206,8 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 	log_regained(lane, events);
 	if (events & LEASE_EV_EXPIRED)
 		on_expired(lane, lane->line->active);
+	if (events & LEASE_EV_RENEWED)
+		metrics_count(METRIC_RENEWALS);
 	if (events & LEASE_EV_RENEWED)
 		tell_deadline(lane, lane->line->active);
 	if (events & LEASE_EV_HELD)

@@ -39,8 +39,11 @@ bool lane_keep(struct lane *lane, const struct job *job)
 	if (lane->kept_job != job->id)
 		forget_kept(lane);
 	lane->kept_job = job->id;
-	return lane->kept_after == 0 || scheduler_is_kept(lane->scheduler, lane->kept_after) ||
-	       store_trouble(store);
+	if (lane->kept_after == 0 || scheduler_is_kept(lane->scheduler, lane->kept_after) ||
+	    store_trouble(store))
+		return true;
+	store_hurry(store);
+	return false;
 }
 
 void lane_on_kept(struct lane *lane, uint64_t number)

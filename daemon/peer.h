@@ -16,10 +16,13 @@ struct inquiry;
 
 struct peer {
 	struct varlink *varlink;
-	struct job_owner owner;  /* from SO_PEERCRED and SO_PEERGROUPS at connect */
-	struct job_watch *watch; /* the job whose changes it hears of, or NULL */
-	struct job *runs;        /* the job whose runner it is, or NULL */
-	struct inquiry *inquiry; /* what it waits for the answer of; request.c's; or NULL */
+	struct job_owner owner;     /* from SO_PEERCRED and SO_PEERGROUPS at connect */
+	struct job_watch *watch;    /* the job whose changes it hears of, or NULL */
+	struct job *runs;           /* the job whose runner it is, or NULL */
+	struct inquiry *inquiry;    /* what it waits for the answer of; request.c's; or NULL */
+	LIST_ENTRY(peer) listening; /* request_context::listeners, if ... */
+	bool is_listening;
+	uint64_t heard;  /* the last event that it was told of */
 	bool is_waiting; /* for an answer that waits for the disk: its next calls wait, too */
 	bool is_closing;
 	bool is_muted; /* it calls one way: nothing is to be answered */

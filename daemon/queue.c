@@ -20,6 +20,7 @@ struct queue {
 	TAILQ_HEAD(, line) lines;
 	LIST_HEAD(, user) users[BUCKETS];
 	uint64_t waiting_count, active_count, line_count;
+	bool is_paused;
 };
 
 static void touch(struct line *line)
@@ -137,6 +138,7 @@ void queue_drop_line(struct queue *queue, struct line *line)
 	free(line->identity);
 	free(line->name);
 	free(line->hold_reason);
+	free(line->pause_reason);
 	free(line);
 }
 
@@ -158,6 +160,7 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
 		return -ENOSPC; /* then the line was not empty: it is not left behind */
 
 	job->line = line;
+	job->rank = JOB_RANK(job->id);
 	TAILQ_INSERT_TAIL(&line->waiting[job->priority], job, in_line);
 	line->waiting_count++;
 	touch(line);
@@ -166,12 +169,57 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
 	return 0;
 }
 
+int queue_move_up(struct queue *queue, struct job *job, bool own)
+{
+	struct job_list *waiting = &job->line->waiting[job->priority];
+	struct job *target = TAILQ_FIRST(waiting), *before;
+	int64_t low;
+
+	(void)queue;
+	while (own && target->owner.uid != job->owner.uid)
+		target = TAILQ_NEXT(target, in_line); /* itself, if no other */
+	if (target == job)
+		return -EALREADY;
+	before = TAILQ_PREV(target, job_list, in_line);
+	low = before ? before->rank : target->rank - JOB_RANK(1);
+	if (target->rank - low < 2)
+		return -ERANGE;
+	TAILQ_REMOVE(waiting, job, in_line);
+	job->rank = before ? low + (target->rank - low) / 2 : target->rank - 1;
+	TAILQ_INSERT_BEFORE(target, job, in_line);
+	touch(job->line);
+	return 0;
+}
+
+void queue_pause(struct queue *queue, bool is_paused)
+{
+	queue->is_paused = is_paused;
+}
+
+bool queue_is_paused(const struct queue *queue)
+{
+	return queue->is_paused;
+}
+
+/* At the place that its rank says. */
+static void insert(struct line *line, struct job *job)
+{
+	struct job_list *waiting = &line->waiting[job->priority];
+	struct job *before;
+
+	TAILQ_FOREACH_REVERSE(before, waiting, job_list, in_line)
+	if (before->rank < job->rank)
+		break;
+	if (before)
+		TAILQ_INSERT_AFTER(waiting, before, job, in_line);
+	else
+		TAILQ_INSERT_HEAD(waiting, job, in_line);
+}
+
 int queue_restore(struct queue *queue, struct job *job, bool is_active)
 {
 	struct user *user = make_user(queue, job->owner.uid);
 	struct line *line = queue_line(queue, job->backend->identity, job->backend->name);
-	struct job *before;
-
 	if (!user || !line)
 		return -ENOMEM;
 	assert(!is_active || !line->active);
@@ -183,13 +231,7 @@ int queue_restore(struct queue *queue, struct job *job, bool is_active)
 		user->active++;
 		return 0;
 	}
-	TAILQ_FOREACH_REVERSE(before, &line->waiting[job->priority], job_list, in_line)
-	if (before->id < job->id)
-		break;
-	if (before)
-		TAILQ_INSERT_AFTER(&line->waiting[job->priority], before, job, in_line);
-	else
-		TAILQ_INSERT_HEAD(&line->waiting[job->priority], job, in_line);
+	insert(line, job);
 	line->waiting_count++;
 	queue->waiting_count++;
 	user->waiting++;
@@ -257,7 +299,7 @@ static struct job *turn_of(const struct line *line)
 {
 	struct job *job;
 
-	if (line->active || line->undecided > 0)
+	if (line->active || line->undecided > 0 || line->pause_reason)
 		return NULL;
 	if (!line->hold_reason) {
 		job = queue_head(line);
@@ -278,7 +320,8 @@ struct job *queue_pick(const struct queue *queue)
 	struct job *best = NULL;
 	const struct line *line;
 
-	if (queue->waiting_count == 0 || queue->active_count >= queue->limits.max_running)
+	if (queue->is_paused || queue->waiting_count == 0 ||
+	    queue->active_count >= queue->limits.max_running)
 		return NULL;
 
 	TAILQ_FOREACH(line, &queue->lines, link)

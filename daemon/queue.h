@@ -25,6 +25,7 @@ struct line {
 	uint64_t waiting_count;
 	struct job *active;
 	char *hold_reason;  /* why nobody's turn comes, in words; NULL: it does */
+	char *pause_reason; /* an operator has stopped it; NULL: none has */
 	bool lets_push;     /* held for an errored.tfstate: who pushes it may pass */
 	pid_t lost_session; /* of the job for which it is held, of its runner; 0: none */
 	pid_t lost_pid;     /* ... of its terraform, which has a session of its own on a terminal */
@@ -58,9 +59,19 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line);
 /* The line of the state @identity, called @name, made if need be; NULL when out of memory. */
 struct line *queue_line(struct queue *queue, const char *identity, const char *name);
 
+/* Nobody's turn comes, in any line, until this is over. */
+void queue_pause(struct queue *queue, bool is_paused);
+bool queue_is_paused(const struct queue *queue);
+
 /*
- * Put @job, which was accepted before and whose id says when, into its line: waiting at its place,
- * or @is_active. No limit counts. Return: 0 or -ENOMEM.
+ * @job, which waits, goes before all of its priority in its line; @own: before those of its owner
+ * alone. Return: 0; -EALREADY if it was there; -ERANGE if there is no room, after a thousand such.
+ */
+int queue_move_up(struct queue *queue, struct job *job, bool own);
+
+/*
+ * Put @job, which was accepted before and whose rank says when, into its line: waiting at its
+ * place, or @is_active. No limit counts. Return: 0 or -ENOMEM.
  */
 int queue_restore(struct queue *queue, struct job *job, bool is_active);
 

@@ -14,9 +14,20 @@
 #include "daemon/request_parts.h"
 #include "daemon/submit.h"
 
-json_t *request_json_of(const struct job *job)
+json_t *request_json_of(const struct request_context *context, const struct job *job)
 {
-	return job_json(job, scheduler_lock(job->line));
+	struct scheduler *scheduler = context->scheduler;
+	const char *paused = scheduler_pause_reason(scheduler);
+	json_t *object;
+
+	if (job->line)
+		scheduler_estimate(scheduler, job->line);
+	object = job_json(job, scheduler_lock(job->line));
+	if (object && paused && job->status == JOB_QUEUED) {
+		(void)json_object_set_new(object, "paused", json_true());
+		(void)json_object_set_new(object, "message", json_string(paused));
+	}
+	return object;
 }
 
 void request_reply(const struct call *call, json_t *parameters)
@@ -56,14 +67,14 @@ struct job *request_find_job(const struct call *call, const char *name)
 
 /* --- watching -------------------------------------------------------------------------------- */
 
-void request_tell_watchers(const struct job *job)
+void request_tell_watchers(const struct request_context *context, const struct job *job)
 {
 	const bool is_over = job_status_is_final(job->status);
 	struct job_watch *watch, *next;
 
 	for (watch = TAILQ_FIRST(&job->watches); watch; watch = next) {
 		struct peer *peer = watch->peer;
-		json_t *parameters = json_pack("{s:o}", "job", request_json_of(job));
+		json_t *parameters = json_pack("{s:o}", "job", request_json_of(context, job));
 
 		next = TAILQ_NEXT(watch, link);
 		if (is_over)
@@ -78,6 +89,7 @@ void request_drop_peer(struct request_context *context, struct peer *peer)
 	struct job *job = peer->runs;
 
 	request_forget_waiting(context, peer);
+	request_stop_listening(peer);
 	peer_unwatch(peer);
 	peer->inquiry = inquiry_free(peer->inquiry);
 	peer->runs = NULL;
@@ -115,10 +127,11 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 		break;
 	case -EIO:
 		error = store_trouble(call->context->store);
-		if (!error)
+		if (!error) {
 			error = "tfqd cannot keep the job: the disk of its state directory, or its "
 				"memory for environments, is full; its log says which; nothing was "
 				"queued";
+		}
 		break;
 	case -EPERM:
 		name = WIRE_E_NOT_ALLOWED;
@@ -172,9 +185,25 @@ static void do_list(const struct call *call)
 			has_more = true;
 			break;
 		}
-		(void)json_array_append_new(jobs, request_json_of(job));
+		(void)json_array_append_new(jobs, request_json_of(call->context, job));
 	}
 	request_reply(call, json_pack("{s:o, s:b}", "jobs", jobs, "more", has_more));
+}
+
+/* What was typed is for those who may see the output. */
+static void reply_info(const struct call *call, const struct job *job)
+{
+	json_t *object = request_json_of(call->context, job);
+
+	if (object && job->is_argv_plain &&
+	    access_may_touch(call->roles, &call->peer->owner, &job->owner)) {
+		json_t *argv = json_array();
+
+		for (char **word = job->argv; argv && word && *word; word++)
+			(void)json_array_append_new(argv, json_string(*word));
+		(void)json_object_set_new(object, "argv", argv);
+	}
+	request_reply(call, json_pack("{s:o}", "job", object));
 }
 
 static void do_info(const struct call *call)
@@ -187,7 +216,7 @@ static void do_info(const struct call *call)
 	if (json_object_get(call->parameters, "id")) {
 		job = request_find_past(call, "id", &past);
 		if (job)
-			request_reply(call, json_pack("{s:o}", "job", request_json_of(job)));
+			reply_info(call, job);
 		return;
 	}
 	request_reply(call, json_pack("{s:{s:s, s:i, s:i, s:s, s:I, s:I, s:I, s:b}}", "daemon",
@@ -220,32 +249,7 @@ static void do_cancel(const struct call *call)
 				 json_is_true(json_object_get(call->parameters, "force")),
 				 call->peer->owner.name);
 	}
-	request_reply_later(call, json_pack("{s:o}", "job", request_json_of(job)));
-}
-
-static void do_resume(const struct call *call)
-{
-	const char *state = json_string_value(json_object_get(call->parameters, "state"));
-	const int r = state ? scheduler_resume(call->context->scheduler, state) : -EBADMSG;
-
-	if (r == -EBADMSG)
-		peer_send_error(call->peer, WIRE_E_BAD_REQUEST, "state is missing");
-	else if (r == -ENOENT) {
-		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
-				"nothing is queued on that state");
-	} else if (r == -EBUSY) {
-		peer_send_error(
-			call->peer, WIRE_E_BUSY,
-			"processes of the lost job still live, and may write the state; end them "
-			"first, then resume");
-	} else if (r == -EALREADY) {
-		peer_send_error(call->peer, WIRE_E_NO_SUCH_STATE,
-				"that queue does not stand still");
-	} else {
-		scheduler_audit(call->context->scheduler, "resume", NULL, call->peer->owner.uid,
-				state);
-		request_reply_later(call, json_pack("{s:s}", "state", state));
-	}
+	request_reply_later(call, json_pack("{s:o}", "job", request_json_of(call->context, job)));
 }
 
 static void do_get_info(const struct call *call)
@@ -330,19 +334,15 @@ static const struct {
 	const char *name;
 	void (*run)(const struct call *call);
 } methods[] = {
-	{ WIRE_SUBMIT, do_submit },
-	{ WIRE_LIST, do_list },
-	{ WIRE_INFO, do_info },
-	{ WIRE_CANCEL, do_cancel },
-	{ WIRE_RESUME, do_resume },
-	{ WIRE_ATTACH, request_attach },
-	{ WIRE_LOGS, request_logs },
-	{ WIRE_WHO, request_who },
-	{ WIRE_UNLOCK, request_unlock },
-	{ WIRE_HELLO, do_hello },
-	{ WIRE_REPORT, do_report },
-	{ WIRE_GET_INFO, do_get_info },
-	{ WIRE_GET_DESCRIPTION, do_get_description },
+	{ WIRE_SUBMIT, do_submit },      { WIRE_LIST, do_list },
+	{ WIRE_INFO, do_info },          { WIRE_CANCEL, do_cancel },
+	{ WIRE_RESUME, request_resume }, { WIRE_ATTACH, request_attach },
+	{ WIRE_LOGS, request_logs },     { WIRE_PAUSE, request_pause },
+	{ WIRE_UP, request_up },         { WIRE_HISTORY, request_history },
+	{ WIRE_EVENTS, request_events }, { WIRE_METRICS, request_metrics },
+	{ WIRE_WHO, request_who },       { WIRE_UNLOCK, request_unlock },
+	{ WIRE_HELLO, do_hello },        { WIRE_REPORT, do_report },
+	{ WIRE_GET_INFO, do_get_info },  { WIRE_GET_DESCRIPTION, do_get_description },
 };
 
 static void run_method(const struct call *call, const char *method)
@@ -388,7 +388,8 @@ void request_handle(struct request_context *context, struct peer *peer, const js
 		peer_close(peer);
 		return;
 	}
-	if (peer->watch || peer->inquiry) { /* its answers would get mixed up */
+	if (peer->watch || peer->inquiry ||
+	    peer->is_listening) { /* its answers would get mixed up */
 		peer_unwatch(peer);
 		peer_send_error(peer, WIRE_E_BAD_REQUEST,
 				"one call at a time: the one before is not over");

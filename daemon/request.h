@@ -19,6 +19,10 @@ struct request_context {
 	struct store *store;
 	const char *jobs_dir;
 	TAILQ_HEAD(, request_waiting) waiting; /* answers that wait for the disk */
+	LIST_HEAD(, peer) listeners;           /* who hears of every event */
+	/* The name of a user, the caller's to free, or NULL when out of memory. */
+	char *(*user_name)(uid_t uid, void *userdata);
+	void *userdata;
 };
 
 /* Carry out @message of @peer and answer it. What makes no sense is answered with an error. */
@@ -30,7 +34,7 @@ void request_kept(struct request_context *context, uint64_t number);
 void request_unkept(struct request_context *context, uint64_t number, const char *why);
 
 /* Tell everybody who watches @job; the last time if it is over. */
-void request_tell_watchers(const struct job *job);
+void request_tell_watchers(const struct request_context *context, const struct job *job);
 
 /* @peer is going: it watches and runs nothing any more. */
 void request_drop_peer(struct request_context *context, struct peer *peer);

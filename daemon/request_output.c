@@ -82,12 +82,13 @@ void request_attach(const struct call *call)
 	}
 	if (call->more && !job_status_is_final(job->status) && peer_watch(call->peer, job) >= 0) {
 		(void)peer_send(call->peer,
-				varlink_reply(json_pack("{s:o}", "job", request_json_of(job)),
+				varlink_reply(json_pack("{s:o}", "job",
+							request_json_of(call->context, job)),
 					      true),
 				NULL, 0);
 		return;
 	}
-	request_reply(call, json_pack("{s:o}", "job", request_json_of(job)));
+	request_reply(call, json_pack("{s:o}", "job", request_json_of(call->context, job)));
 }
 
 void request_logs(const struct call *call)
@@ -108,7 +109,8 @@ void request_logs(const struct call *call)
 	}
 	if (call->peer->owner.uid != job->owner.uid)
 		scheduler_audit(call->context->scheduler, "logs", job, call->peer->owner.uid, "");
-	parameters = json_pack("{s:o, s:b}", "job", request_json_of(job), "has_output", fd >= 0);
+	parameters = json_pack("{s:o, s:b}", "job", request_json_of(call->context, job),
+			       "has_output", fd >= 0);
 	(void)peer_send(call->peer, parameters ? varlink_reply(parameters, false) : NULL, &fd,
 			fd >= 0 ? 1 : 0);
 }

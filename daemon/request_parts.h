@@ -19,7 +19,7 @@ struct call {
 void request_refuse_submit(const struct call *call, int r, const char *error);
 
 void request_reply(const struct call *call, json_t *parameters);
-json_t *request_json_of(const struct job *job);
+json_t *request_json_of(const struct request_context *context, const struct job *job);
 /* The job that the call names as @name; NULL: then the error is sent. */
 struct job *request_find_job(const struct call *call, const char *name);
 /* The same, also of one that is in the store alone: then it is *@ret_past, the caller's. */
@@ -34,6 +34,19 @@ void request_accept_later(const struct call *call, struct job *job);
 void request_reply_later(const struct call *call, json_t *parameters);
 /* @peer is going. */
 void request_forget_waiting(struct request_context *context, struct peer *peer);
+
+/* request_plan.c */
+void request_pause(const struct call *call);
+void request_resume(const struct call *call);
+void request_up(const struct call *call);
+
+/* request_past.c */
+void request_history(const struct call *call);
+void request_events(const struct call *call);
+void request_metrics(const struct call *call);
+/* Tell all who listen what has come to disk. */
+void request_tell_events(struct request_context *context);
+void request_stop_listening(struct peer *peer);
 
 /* request_output.c */
 void request_attach(const struct call *call);

@@ -33,6 +33,7 @@ static struct request_waiting *add(const struct call *call)
 	waiting->peer = call->peer;
 	waiting->more = call->more;
 	waiting->number = store_noted(call->context->store);
+	store_hurry(call->context->store);
 	peer_pause(call->peer);
 	TAILQ_INSERT_TAIL(&call->context->waiting, waiting, link);
 	return waiting;
@@ -71,14 +72,15 @@ void request_forget_waiting(struct request_context *context, struct peer *peer)
 		drop(context, waiting);
 }
 
-static void answer(const struct request_waiting *waiting)
+static void answer(const struct request_context *context, const struct request_waiting *waiting)
 {
 	struct peer *peer = waiting->peer;
 	const bool goes_on = waiting->job && waiting->more &&
 			     !job_status_is_final(waiting->job->status) &&
 			     peer_watch(peer, waiting->job) >= 0;
-	json_t *parameters = waiting->job ? json_pack("{s:o}", "job", request_json_of(waiting->job))
-					  : json_incref(waiting->reply);
+	json_t *parameters =
+		waiting->job ? json_pack("{s:o}", "job", request_json_of(context, waiting->job))
+			     : json_incref(waiting->reply);
 
 	(void)peer_send(peer, parameters ? varlink_reply(parameters, goes_on) : NULL, NULL, 0);
 }
@@ -90,10 +92,11 @@ void request_kept(struct request_context *context, uint64_t number)
 	while ((waiting = TAILQ_FIRST(&context->waiting)) && waiting->number <= number) {
 		struct peer *peer = waiting->peer;
 
-		answer(waiting);
+		answer(context, waiting);
 		drop(context, waiting);
 		peer_resume(peer);
 	}
+	request_tell_events(context);
 }
 
 void request_unkept(struct request_context *context, uint64_t number, const char *why)
@@ -106,7 +109,7 @@ void request_unkept(struct request_context *context, uint64_t number, const char
 		if (waiting->job)
 			peer_send_error(waiting->peer, WIRE_E_INTERNAL, "%s", why);
 		else
-			answer(waiting); /* it is done, although not for after a crash */
+			answer(context, waiting); /* it is done, although not for after a crash */
 		drop(context, waiting);
 		peer_resume(peer);
 	}

@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/parse.h"
 #include "daemon/journal.h"
+#include "daemon/metrics.h"
 #include "daemon/peer.h"
 #include "daemon/preflight.h"
 #include "daemon/scheduler_parts.h"
@@ -181,6 +182,18 @@ static void log_end(const struct job *job)
 	}
 }
 
+static void count_end(const struct job *job)
+{
+	switch (job->status) {
+	case JOB_DONE: metrics_count(METRIC_DONE); break;
+	case JOB_FAILED: metrics_count(METRIC_FAILED); break;
+	case JOB_CANCELLED: metrics_count(METRIC_CANCELLED); break;
+	default: metrics_count(METRIC_LOST); break;
+	}
+	if (job->started_usec > 0 && job->ended_usec > job->started_usec)
+		metrics_observe(METRIC_RAN, job->ended_usec - job->started_usec);
+}
+
 /* What is to be forgotten of it is; what its lock still needs is kept until that is gone. */
 static void end_job(struct scheduler *scheduler, struct job *job, const struct lane *lane)
 {
@@ -194,6 +207,8 @@ static void end_job(struct scheduler *scheduler, struct job *job, const struct l
 	if (lane->kept_job != job->id && !scheduler->is_restoring)
 		vault_drop(scheduler->setup.vault, job->id);
 	scheduler->over_count++;
+	scheduler->ended_count++;
+	count_end(job);
 	log_end(job);
 	scheduler_audit(scheduler, job_status_name(job->status), job, (uid_t)-1,
 			job->message ? job->message : "");
@@ -271,14 +286,16 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 static void start(struct scheduler *scheduler, struct job *job)
 {
 	const struct lane *lane = lane_of(job->line);
-	uint64_t noted;
 
 	/* Where the lease may be taken over, its runner must know until when it is ours. */
 	job->is_fenced = job_is_locked_by_us(job) && lane_takes_over(lane);
-	noted = scheduler_note(scheduler, job);
-	job->go_after = lane->is_handed_over ? job->armed : noted;
-	if (lane->is_handed_over && scheduler_is_kept(scheduler, job->go_after))
+	if (lane->is_handed_over && scheduler_is_kept(scheduler, job->armed)) {
 		scheduler_let_go(scheduler, job);
+		(void)scheduler_note(scheduler, job);
+		return;
+	}
+	job->go_after = scheduler_note(scheduler, job);
+	store_hurry(scheduler->setup.store);
 }
 
 static void carry_out(struct scheduler *scheduler, struct job *job, enum job_action action)
@@ -441,6 +458,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	sd_event_source_disable_unref(scheduler->expiry);
 	sd_event_source_disable_unref(scheduler->awaiting);
 	sd_event_source_disable_unref(scheduler->stop_limit);
+	free(scheduler->pause_reason);
 	free(scheduler);
 	return NULL;
 }

@@ -101,8 +101,25 @@ struct job *scheduler_find(const struct scheduler *scheduler, uint64_t id);
 /* A job is to end, @by somebody (for the log). @force: the second SIGINT. */
 void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, const char *by);
 
-/* Let the queue of @state (name or identity) go on. Return: 0, -ENOENT for no such queue,
- * -EALREADY for none held, -EBUSY while a process of the lost job lives. */
+/*
+ * Begin nothing more on @state (name or identity; NULL: on any), until scheduler_resume().
+ * @reason: for those who wait; NULL: none. Return: 0; -ENOENT if no job there is known; -ENOMEM.
+ */
+int scheduler_pause(struct scheduler *scheduler, const char *state, const char *reason,
+		    const struct job_owner *by);
+/* Why nothing new is begun anywhere, or NULL: it is. */
+const char *scheduler_pause_reason(const struct scheduler *scheduler);
+
+/* @job is to be next of its priority; @own: only of its owner's. Return: 0; -EALREADY; -ESRCH if it
+ * does not wait; -ERANGE if that was done too often. */
+int scheduler_move_up(struct scheduler *scheduler, struct job *job, bool own);
+
+/* Fill in job::usual_usec and eta_usec of the jobs of @line, if that was not done just now. */
+void scheduler_estimate(struct scheduler *scheduler, struct line *line);
+
+/* Let the queue of @state (name or identity; NULL: all that a pause of all has stopped) go on.
+ * Return: 0, -ENOENT for no such queue, -EALREADY for none held, -EBUSY while a process of the lost
+ * job lives. */
 int scheduler_resume(struct scheduler *scheduler, const char *state);
 
 /*

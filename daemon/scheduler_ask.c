@@ -14,6 +14,7 @@
 #include "daemon/job_files.h"
 #include "daemon/job_record.h"
 #include "daemon/journal.h"
+#include "daemon/metrics.h"
 #include "daemon/proc.h"
 #include "daemon/scheduler_parts.h"
 
@@ -129,6 +130,9 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t 
 	scheduler->next_id++;
 	job->submitted = scheduler_note(scheduler, job);
 	TAILQ_INSERT_TAIL(&scheduler->unkept, job, in_unkept);
+	if (job->supersedes)
+		scheduler_supersede(scheduler, job);
+	metrics_count(METRIC_SUBMITTED);
 	scheduler_audit(scheduler, "submit", job, job->owner.uid, job->command);
 	journal_job(LOG_INFO, job, "%s queued '%s' on %s%s%s%s", job->owner.name, job->command,
 		    job->backend->name, job->reason ? " (" : "", job->reason ? job->reason : "",
@@ -187,24 +191,31 @@ static bool has_survivor(const struct line *line)
 
 int scheduler_resume(struct scheduler *scheduler, const char *state)
 {
-	struct line *line = queue_find_line(scheduler->queue, state);
+	struct line *line;
 	struct lane *lane;
 
+	if (!state)
+		return scheduler_unpause(scheduler);
+	line = queue_find_line(scheduler->queue, state);
 	if (!line)
 		return -ENOENT;
-	if (!line->hold_reason || lane_of(line)->is_quarantined)
+	lane = lane_of(line);
+	if ((!line->hold_reason || lane->is_quarantined) && !line->pause_reason)
 		return -EALREADY;
 	if (has_survivor(line))
 		return -EBUSY;
 	log_info("The queue of %s goes on", line->name);
-	free(line->hold_reason);
-	line->hold_reason = NULL;
+	free(line->pause_reason);
+	line->pause_reason = NULL;
+	if (!lane->is_quarantined) {
+		free(line->hold_reason);
+		line->hold_reason = NULL;
+	}
 	line->lets_push = false;
 	line->lost_session = line->lost_pid = 0;
 	line->is_dirty = true;
 	scheduler_note_line(scheduler, line);
-	lane = lane_of(line);
-	if (line->waiting_count == 0)
+	if (line->waiting_count == 0 && !line->active)
 		lane_let_go(lane);
 	scheduler_pump_soon(scheduler);
 	return 0;

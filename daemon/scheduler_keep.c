@@ -41,15 +41,29 @@ uint64_t scheduler_note(struct scheduler *scheduler, struct job *job)
 
 void scheduler_note_line(struct scheduler *scheduler, const struct line *line)
 {
-	if (!line->hold_reason || lane_of(line)->is_quarantined) {
+	/* A quarantine ends by itself, and begins anew after a restart. */
+	const char *reason = lane_of(line)->is_quarantined ? NULL : line->hold_reason;
+
+	if (!reason && !line->pause_reason) {
 		(void)store_drop_line(scheduler->setup.store, line->identity);
 		return;
 	}
 	(void)store_put_line(scheduler->setup.store, line->identity,
-			     json_pack("{s:s, s:s, s:b, s:i, s:i, s:s}", "state", line->name,
-				       "reason", line->hold_reason, "lets_push", line->lets_push,
-				       "session", (int)line->lost_session, "pid",
+			     json_pack("{s:s, s:s?, s:s?, s:b, s:i, s:i, s:s}", "state", line->name,
+				       "reason", reason, "paused", line->pause_reason, "lets_push",
+				       line->lets_push, "session", (int)line->lost_session, "pid",
 				       (int)line->lost_pid, "boot", scheduler->setup.host->boot));
+}
+
+/* No state's identity is empty. */
+void scheduler_note_pause(struct scheduler *scheduler)
+{
+	if (scheduler->pause_reason) {
+		(void)store_put_line(scheduler->setup.store, SCHEDULER_ALL_LINES,
+				     json_pack("{s:s}", "paused", scheduler->pause_reason));
+	} else {
+		(void)store_drop_line(scheduler->setup.store, SCHEDULER_ALL_LINES);
+	}
 }
 
 void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,

@@ -6,23 +6,35 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "daemon/job_record.h"
 #include "daemon/scheduler_parts.h"
+
+static int restore_pause(struct scheduler *scheduler, const char *reason)
+{
+	if (!reason || text_replace(&scheduler->pause_reason, reason) < 0)
+		return reason ? -ENOMEM : 0;
+	queue_pause(scheduler->queue, true);
+	return 0;
+}
 
 static int on_line(const char *identity, const json_t *record, void *userdata)
 {
 	struct scheduler *scheduler = userdata;
 	const char *state = json_string_value(json_object_get(record, "state"));
 	const char *reason = json_string_value(json_object_get(record, "reason"));
+	const char *paused = json_string_value(json_object_get(record, "paused"));
 	struct line *line;
 
-	if (!state || !reason)
+	if (strcmp(identity, SCHEDULER_ALL_LINES) == 0)
+		return restore_pause(scheduler, paused);
+	if (!state)
 		return 0;
 	line = queue_line(scheduler->queue, identity, state);
 	if (!line || (!line->data && !lane_new(scheduler, line)))
 		return -ENOMEM;
-	line->hold_reason = strdup(reason);
-	if (!line->hold_reason)
+	if ((reason && text_replace(&line->hold_reason, reason) < 0) ||
+	    (paused && text_replace(&line->pause_reason, paused) < 0))
 		return -ENOMEM;
 	line->lets_push = json_is_true(json_object_get(record, "lets_push"));
 	line->lost_session = (pid_t)json_integer_value(json_object_get(record, "session"));
@@ -80,8 +92,8 @@ static int on_lock(const char *identity, uint64_t id, void *userdata)
 		lane_quarantine(lane);
 	if (line->active)
 		lane_regain(lane);
-	else if (!lane->is_quarantined && (line->waiting_count == 0 || line->hold_reason))
-		scheduler_sweep(lane);
+	else if (line->hold_reason && !lane->is_quarantined && line->undecided == 0)
+		scheduler_sweep(lane); /* or, of a lost job, so that nobody else takes it */
 	return 0;
 }
 
@@ -153,7 +165,8 @@ bool scheduler_is_own_lock(const struct scheduler *scheduler, const struct line 
 		if (strcmp(job->lock_id, id) != 0 ||
 		    strcmp(job->backend->identity, line->identity) != 0)
 			continue;
-		return job == line->active || !job_status_is_running(job->status);
+		return job == line->active ||
+		       (!job_status_is_running(job->status) && !job->is_undecided);
 	}
 	return false;
 }

@@ -16,6 +16,8 @@ struct scheduler {
 	void *by_id; /* tsearch(3) */
 	uint64_t next_id;
 	uint64_t over_count;
+	uint64_t ended_count;   /* since the start: what is usual may have changed */
+	char *pause_reason;     /* nothing new is begun; NULL: it is */
 	struct job_list unkept; /* jobs that are not on disk yet, in order */
 	bool is_stopping, is_stopped;
 	bool is_restoring;           /* which locks may be left is not known yet */
@@ -42,6 +44,7 @@ struct lane {
 	bool is_handed_over;         /* the active job came by hand-over */
 	uint64_t kept_job;        /* for which the store knows that there may be a lock; 0: none */
 	uint64_t kept_after;      /* ... once this write is done */
+	uint64_t estimated_usec;  /* when job::eta_usec was filled in, CLOCK_REALTIME */
 	bool is_found;            /* that is of before a restart, and was not seen since */
 	sd_event_source *regain;  /* tries again to regain the lock of a job from before */
 	struct job *sweeper;      /* whose lock of before is to be removed; the lane's own */
@@ -75,7 +78,18 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job);
 /* Look for jobs that may be forgotten, in a while. */
 void scheduler_expire_soon(struct scheduler *scheduler);
 
+/* scheduler_plan.c */
+
+/* What a pause of all has stopped goes on. Return: 0, or -EALREADY. */
+int scheduler_unpause(struct scheduler *scheduler);
+/* Cancel what its owner has waiting for the same as @job. */
+void scheduler_supersede(struct scheduler *scheduler, const struct job *job);
+
 /* scheduler_keep.c */
+
+#define SCHEDULER_ALL_LINES "" /* in the place of an identity */
+/* Write down whether anything new is begun at all. */
+void scheduler_note_pause(struct scheduler *scheduler);
 
 /* Write @job down. Return: the number of the write (store.h). */
 uint64_t scheduler_note(struct scheduler *scheduler, struct job *job);

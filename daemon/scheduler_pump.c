@@ -139,6 +139,15 @@ static void limit_stop(struct scheduler *scheduler)
 		scheduler->stop_limit = NULL;
 }
 
+/* Is there perhaps a lock of before a restart, and nobody who would take it? */
+static bool is_left(const struct lane *lane)
+{
+	const struct line *line = lane->line;
+
+	return lane->kept_job && !lane->lock && !lane->sweeper && !line->active &&
+	       line->waiting_count == 0 && !line->hold_reason && line->undecided == 0;
+}
+
 int scheduler_pump(sd_event_source *source, void *userdata)
 {
 	struct scheduler *scheduler = userdata;
@@ -161,6 +170,8 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 			start_ahead(scheduler, line);
 		if (line->is_dirty)
 			tell_line(scheduler, line);
+		if (!scheduler->is_stopping && is_left(lane))
+			scheduler_sweep(lane);
 		if (lane_is_idle(lane)) {
 			lane_free(lane);
 			queue_drop_line(scheduler->queue, line);

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "daemon/journal.h"
+#include "daemon/metrics.h"
 #include "daemon/peer.h"
 #include "daemon/proc.h"
 #include "daemon/scheduler_parts.h"
@@ -115,6 +116,10 @@ static void on_started(struct scheduler *scheduler, struct job *job,
 	job_close_fds(job); /* kept until now, for another runner if the first had died */
 	if (lane->is_handed_over && report->at_usec >= lane->exited_usec)
 		job->handover_usec = report->at_usec - lane->exited_usec;
+	if (job->handover_usec != UINT64_MAX)
+		metrics_observe(METRIC_HANDOVER, job->handover_usec);
+	if (job->started_usec > job->submitted_usec)
+		metrics_observe(METRIC_WAITED, job->started_usec - job->submitted_usec);
 	journal_job(LOG_INFO, job, "terraform runs as PID %d", (int)job->pid);
 	scheduler_audit(scheduler, "start", job, (uid_t)-1, "");
 	(void)scheduler_note(scheduler, job);

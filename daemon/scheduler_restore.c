@@ -168,7 +168,7 @@ void scheduler_decide(struct scheduler *scheduler, struct job *job)
 		return; /* it runs */
 	if (job->is_cancelled)
 		scheduler_step(scheduler, job, JOB_EV_CANCEL);
-	else if (!job->argv)
+	else if (!job->env)
 		give_up(scheduler, job, true);
 }
 

@@ -21,6 +21,8 @@
 #define FLUSH_PRIORITY (SD_EVENT_PRIORITY_IDLE + 10)
 /* ... but not for ever, however busy the loop is. */
 #define FLUSH_LATE_USEC (1 * USEC_PER_MSEC)
+/* What nobody waits for: a hand-over wants the processor more. */
+#define FLUSH_LAZY_USEC (5 * USEC_PER_MSEC)
 
 #define LOSS                                                                                 \
 	"tfqd was out of memory, and what it noted since is not in its database; free some " \
@@ -62,12 +64,37 @@ static uint64_t writable(const struct store *store)
 	return store->lost ? store->lost - 1 : store->noted;
 }
 
+/* What is noted is written in a while, by itself. */
+static void flush_later(struct store *store)
+{
+	int is_on = SD_EVENT_OFF;
+	int r;
+
+	if (store->is_busy || store->is_failing ||
+	    sd_event_source_get_enabled(store->flush_late, &is_on) > 0)
+		return;
+	r = sd_event_source_set_time_relative(store->flush_late, FLUSH_LAZY_USEC);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(store->flush_late, SD_EVENT_ONESHOT);
+	if (r < 0)
+		give_up(store, r);
+}
+
+void store_hurry(struct store *store)
+{
+	if (writable(store) == store->committed)
+		return;
+	store->is_hurried = true;
+	flush_soon(store);
+}
+
 static void hand_over(struct store *store)
 {
 	if (store->is_busy || writable(store) == store->committed)
 		return;
 
 	store->handed_over = writable(store);
+	store->is_hurried = false;
 	memset(store->buckets, 0, sizeof(store->buckets));
 	store->is_busy = true;
 	store_writer_start(store->writer, &store->writes);
@@ -148,7 +175,7 @@ static int on_done(sd_event_source *source, int fd, uint32_t revents, void *user
 	store->retry_usec = 0;
 	store->committed = store->handed_over;
 	if (writable(store) != store->committed)
-		flush_soon(store);
+		store->is_hurried ? flush_soon(store) : flush_later(store);
 	store->callbacks->on_commit(store->committed, store->userdata);
 	return 0;
 }
@@ -218,7 +245,7 @@ static uint64_t note(struct store *store, struct store_write *write)
 		write_free(write);
 		return store->noted;
 	}
-	flush_soon(store);
+	flush_later(store);
 	if (write->kind == STORE_PUT_JOB)
 		replace_put(store, write);
 	TAILQ_INSERT_TAIL(&store->writes, write, link);

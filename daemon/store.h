@@ -84,6 +84,10 @@ uint64_t store_drop_lock(struct store *store, const char *identity);
 uint64_t store_add_event(struct store *store, const char *kind, uint64_t job, uid_t by,
 			 const char *text);
 
+/* Somebody waits for what is noted by now: it is written at the end of this turn of the loop, and
+ * not some milliseconds later. */
+void store_hurry(struct store *store);
+
 /* The number of the last write that is on disk. */
 uint64_t store_committed(const struct store *store);
 /* The number of the last write that was noted. */
@@ -93,7 +97,7 @@ const char *store_trouble(const struct store *store);
 
 /* --- reading: on a connection of its own, in the caller's thread; sees what is on disk ------- */
 
-/* Return: 0 to go on, or a negative errno to stop with. */
+/* Return: 0 to go on, 1 for enough, or a negative errno to stop with. */
 typedef int (*store_job_fn)(const struct store_job *job, const json_t *record, void *userdata);
 typedef int (*store_line_fn)(const char *identity, const json_t *record, void *userdata);
 typedef int (*store_lock_fn)(const char *identity, uint64_t job, void *userdata);
@@ -102,6 +106,30 @@ typedef int (*store_lock_fn)(const char *identity, uint64_t job, void *userdata)
 int store_read_jobs(struct store *store, uint64_t recent, store_job_fn fn, void *userdata);
 int store_read_lines(struct store *store, store_line_fn fn, void *userdata);
 int store_read_locks(struct store *store, store_lock_fn fn, void *userdata);
+
+/*
+ * Jobs that are over, below number @before (0: all), that ended between @since_usec and @until_usec
+ * (0: without end); the latest first. @fn returns 1 for enough. Return: 0, or a negative errno.
+ */
+struct store_span {
+	uint64_t before, since_usec, until_usec;
+};
+int store_read_over(struct store *store, const struct store_span *span, store_job_fn fn,
+		    void *userdata);
+
+/* Events of the audit. Texts are lent. */
+struct store_event {
+	uint64_t id, at_usec, job; /* job 0: of none */
+	const char *kind, *text;
+	uid_t by; /* (uid_t)-1: tfqd itself */
+};
+typedef int (*store_event_fn)(const struct store_event *event, void *userdata);
+
+/* Those after number @after, in order; @fn returns 1 for enough. Return: 0, or a negative errno. */
+int store_read_events(struct store *store, uint64_t after, store_event_fn fn, void *userdata);
+
+/* The number of the last event; 0: none. Return: 0, or a negative errno. */
+int store_read_last_event(struct store *store, uint64_t *ret);
 
 /* One job. Return: 0 and its record, the caller's; -ENOENT; or another negative errno. */
 int store_read_job(struct store *store, uint64_t id, json_t **ret);

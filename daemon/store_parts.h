@@ -113,6 +113,7 @@ struct store {
 	bool is_loss_told;
 	bool is_busy;    /* the thread is */
 	bool is_failing; /* ... or waits for a retry */
+	bool is_hurried; /* what is noted since then is waited for */
 	uint64_t retry_usec;
 	char why[STORE_WHY_MAX];
 };

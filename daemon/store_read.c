@@ -6,7 +6,18 @@
 
 #include "daemon/store_parts.h"
 
-enum { READ_JOBS, READ_LINES, READ_LOCKS, READ_JOB, READ_LAST_ID, READ_EXPIRED, READ_COUNT };
+enum {
+	READ_JOBS,
+	READ_LINES,
+	READ_LOCKS,
+	READ_JOB,
+	READ_LAST_ID,
+	READ_EXPIRED,
+	READ_OVER,
+	READ_EVENTS,
+	READ_LAST_EVENT,
+	READ_COUNT
+};
 
 static const char *const sql[READ_COUNT] = {
 	[READ_JOBS] = "SELECT id, is_over, ended, output_bytes, record FROM job WHERE is_over = 0"
@@ -19,6 +30,12 @@ static const char *const sql[READ_COUNT] = {
 	[READ_EXPIRED] = "SELECT id, ended, output_bytes,"
 			 " (SELECT sum(output_bytes) FROM job WHERE is_over = 1)"
 			 " FROM job WHERE is_over = 1 ORDER BY ended, id",
+	[READ_OVER] = "SELECT id, is_over, ended, output_bytes, record FROM job"
+		      " WHERE is_over = 1 AND id < ?1 AND ended >= ?2 AND ended <= ?3"
+		      " ORDER BY id DESC",
+	[READ_EVENTS] = "SELECT seq, at, kind, job, \"by\", text FROM event WHERE seq > ?1"
+			" ORDER BY seq",
+	[READ_LAST_EVENT] = "SELECT max(seq) FROM event",
 };
 
 struct store_reader {
@@ -117,16 +134,11 @@ static inline void json_freep(json_t **json)
 
 /* --- the contract's functions --------------------------------------------------------- */
 
-int store_read_jobs(struct store *store, uint64_t recent, store_job_fn fn, void *userdata)
+/* Hand the rows of @stmt to @fn. */
+static int read_jobs(sqlite3_stmt *stmt, store_job_fn fn, void *userdata)
 {
-	CLEANUP(resetp) sqlite3_stmt *stmt = store->reader->stmts[READ_JOBS];
 	int r;
 
-	/* A negative limit would be none. */
-	if (recent > INT64_MAX)
-		recent = INT64_MAX;
-	if (sqlite3_bind_int64(stmt, 1, (sqlite3_int64)recent) != SQLITE_OK)
-		return -ENOMEM;
 	while ((r = step(stmt)) > 0) {
 		CLEANUP(json_freep) json_t *record = NULL;
 		const struct store_job job = {
@@ -139,10 +151,73 @@ int store_read_jobs(struct store *store, uint64_t recent, store_job_fn fn, void 
 		r = column_json(stmt, 4, &record);
 		if (r == 0)
 			r = fn(&job, record, userdata);
-		if (r < 0)
-			return r;
+		if (r != 0)
+			return r < 0 ? r : 0;
 	}
 	return r;
+}
+
+/* SQLite's numbers are signed. */
+static int bind_uint(sqlite3_stmt *stmt, int index, uint64_t value)
+{
+	if (value > INT64_MAX)
+		value = INT64_MAX;
+	return sqlite3_bind_int64(stmt, index, (sqlite3_int64)value) == SQLITE_OK ? 0 : -ENOMEM;
+}
+
+int store_read_jobs(struct store *store, uint64_t recent, store_job_fn fn, void *userdata)
+{
+	CLEANUP(resetp) sqlite3_stmt *stmt = store->reader->stmts[READ_JOBS];
+	const int r = bind_uint(stmt, 1, recent);
+
+	return r < 0 ? r : read_jobs(stmt, fn, userdata);
+}
+
+int store_read_over(struct store *store, const struct store_span *span, store_job_fn fn,
+		    void *userdata)
+{
+	CLEANUP(resetp) sqlite3_stmt *stmt = store->reader->stmts[READ_OVER];
+	int r;
+
+	r = bind_uint(stmt, 1, span->before > 0 ? span->before : UINT64_MAX);
+	if (r >= 0)
+		r = bind_uint(stmt, 2, span->since_usec);
+	if (r >= 0)
+		r = bind_uint(stmt, 3, span->until_usec > 0 ? span->until_usec : UINT64_MAX);
+	return r < 0 ? r : read_jobs(stmt, fn, userdata);
+}
+
+int store_read_events(struct store *store, uint64_t after, store_event_fn fn, void *userdata)
+{
+	CLEANUP(resetp) sqlite3_stmt *stmt = store->reader->stmts[READ_EVENTS];
+	int r;
+
+	r = bind_uint(stmt, 1, after);
+	while (r >= 0 && (r = step(stmt)) > 0) {
+		const bool is_ours = sqlite3_column_type(stmt, 4) == SQLITE_NULL;
+		const struct store_event event = {
+			.id = column_uint(stmt, 0),
+			.at_usec = column_uint(stmt, 1),
+			.kind = column_text(stmt, 2),
+			.job = column_uint(stmt, 3),
+			.by = is_ours ? (uid_t)-1 : (uid_t)column_uint(stmt, 4),
+			.text = column_text(stmt, 5),
+		};
+
+		r = event.kind && event.text ? fn(&event, userdata) : -ENOMEM;
+		if (r > 0)
+			return 0;
+	}
+	return r;
+}
+
+int store_read_last_event(struct store *store, uint64_t *ret)
+{
+	CLEANUP(resetp) sqlite3_stmt *stmt = store->reader->stmts[READ_LAST_EVENT];
+	const int r = step(stmt);
+
+	*ret = r > 0 ? column_uint(stmt, 0) : 0;
+	return r < 0 ? r : 0;
 }
 
 int store_read_lines(struct store *store, store_line_fn fn, void *userdata)

@@ -217,6 +217,14 @@ static int hide_values(char ***ret, char *const *argv)
 	return 0;
 }
 
+static bool are_same(char *const *a, char *const *b)
+{
+	for (; *a && *b; a++, b++)
+		if (strcmp(*a, *b) != 0)
+			return false;
+	return !*a && !*b;
+}
+
 static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 {
 	char line[COMMAND_LINE_MAX], clean[COMMAND_MAX];
@@ -243,6 +251,7 @@ static int take_command(struct job *job, struct tfargs *args, char **ret_error)
 	if (r < 0)
 		return r;
 	(void)text_command(line, sizeof(line), shown);
+	job->is_argv_plain = are_same(shown, job->argv);
 	tfargs_strv_free(shown);
 	(void)text_printable(clean, sizeof(clean), line);
 	job->command = strdup(clean);
@@ -389,6 +398,7 @@ static int take_parameters(struct job *job, const json_t *parameters, struct var
 	job->umask = (mode_t)json_integer_value(umask);
 	job->no_wait = json_is_true(json_object_get(parameters, "no_wait"));
 	job->is_plan = json_is_true(json_object_get(parameters, "plan"));
+	job->supersedes = json_is_true(json_object_get(parameters, "supersede"));
 	return 0;
 }
 

@@ -264,6 +264,9 @@ static unsigned seen_other(struct lease *lease, uint64_t now, const struct lease
 	unsigned events;
 
 	explain_refusal(lease);
+	if (was_refused && lease->state == LEASE_FOREIGN &&
+	    strcmp(lease->foreign_etag, answer->etag) == 0)
+		lease->etag_unquoted = !lease->etag_unquoted; /* as in seen_held() */
 	events = lease->state == LEASE_HELD ? lose(lease) : 0;
 	if (events)
 		return events;

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/parse.h"
 #include "daemon/lock/lock_parts.h"
+#include "daemon/metrics.h"
 
 #define GHOST_FIRST_USEC (5 * USEC_PER_SEC)
 /* 5, 10, ... 640 s: in sum more than the 15 min for which S3 takes a signature. */
@@ -82,6 +83,10 @@ static void on_store_done(const struct lease_answer *answer, const struct lockin
 	unsigned events;
 
 	side->busy = NULL;
+	metrics_observe(METRIC_ROUND_TRIP, clock_usec(CLOCK_BOOTTIME) - side->lease.sent_usec);
+	if (answer->result == LEASE_R_UNSENT || answer->result == LEASE_R_UNKNOWN ||
+	    answer->result == LEASE_R_THROTTLED || answer->result == LEASE_R_DENIED)
+		metrics_count(METRIC_LOCK_FAULTS);
 	if (error)
 		lock_side_set_error(side, error);
 	told.is_own = seen && seen->is_tfqd && callbacks->is_own &&
@@ -112,6 +117,7 @@ static int send_request(struct lock_side *side, const struct lease_request *requ
 
 	if (!store)
 		return -ENOENT;
+	metrics_count(METRIC_LOCK_REQUESTS);
 	side->busy = store;
 	if (request->op != LEASE_CREATE && request->op != LEASE_SWAP)
 		return store->ops->send(store, request, NULL, on_store_done, side);

@@ -180,6 +180,25 @@ def piped():
         contains(second.err, "tfqd went away", "tfqd is back")
 
 
+@case("a lock of before for which a job waited that is cancelled before it takes it: it is removed all the same")
+def cancelled_before():
+    with World(LEASES, terraform=False) as world:
+        work = world.directory(init="by hand")
+        first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
+        wait_for(lambda: "started" in first.out, "the start")
+        with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
+            second = work.spawn("apply", stdin=file, env=world.fake_terraform("echo ran\n"))
+            wait_for(lambda: "queued on" in second.err, "its place")
+        second.send(signal.SIGKILL)
+        world.kill_daemon()
+        work.write("end", "")
+        same(first.wait().code, 0, "the first one's exit code")
+        world.start_daemon()
+        ran(work.tfq("cancel", "2"))
+        same(world.job(2)["started"], 0, "the second one's start")
+        world.wait_unlocked()
+
+
 @case("a job whose tfq does not come back is not waited for: it reads no input")
 def not_piped():
     with World(LEASES, terraform=False) as world:
@@ -208,7 +227,7 @@ def expired():
                  [job["id"] for job in world.jobs()] == [4, 5, 6], "the end of the oldest")
         left = {str(job["id"]) for job in world.jobs()}
         same(set(os.listdir(os.path.join(world.path, "state", "jobs"))), left, "the recordings")
-        contains(work.tfq("logs", "1").err, "no job 1")
+        wait_for(lambda: "no job 1" in work.tfq("logs", "1").err, "its end in the database")
         world.restart_daemon()
         same({str(job["id"]) for job in world.jobs()}, left, "the jobs after a restart")
         same(int(ran(work.tfq("-d", "plan", env=env)).out), 7, "the next number")

@@ -74,8 +74,8 @@ bool other; /* the store that daemon 1 uses */
 bool next[2];  /* HELD: another job is to own it */
 bool hands[2]; /* the open write hands over to that job */
 #endif
-#ifdef SURVIVE
-bool writer; /* which daemon wrote the version in the store: its jobs have that ID */
+#ifdef RESTART
+bool writer; /* which daemon's job wrote the version in the store: the lock's ID tells */
 bool answriter[2], seenwriter[2];
 #endif
 #ifdef M_OBSSEND
@@ -87,13 +87,27 @@ byte steps;
 hidden byte map[NAMES + 2], j, n, made, condition;
 
 #define HAS_CHILD(i) (child[DAEMON(i)] != 0)
-#define LOOK(i)      (!held[i] && !HAS_CHILD(i) && SEEN(i) == 0) /* and FREE, which waits */
-#define FOREIGN(i)   (!held[i] && !HAS_CHILD(i) && SEEN(i) != 0)
-#define LOST(i)      (!held[i] && HAS_CHILD(i))
+#ifdef RESTART /* the daemon was started again; its child is still there, or not */
+#define IS_OVER(i)   (!held[i])
+#else
+#define IS_OVER(i)   (!held[i] && !HAS_CHILD(i)) /* or it is LOST, and waits for its child's end */
+#endif
+#define LOOK(i)      (IS_OVER(i) && SEEN(i) == 0) /* and FREE, which waits */
+#define FOREIGN(i)   (IS_OVER(i) && SEEN(i) != 0)
 #define HOLDS(i)     (held[i] && !gone[i] && !removing[i])
 #define IDLE(i)      (op[i] == NONE && !settle[i])
 #define WRITES(i)    (op[i] == CREATE || op[i] == SWAP)
-#define CONDITION(i) (op[i] == CREATE -> 0 : (held[i] -> VER(i) : SEEN(i)))
+#if defined(RESTART) && !defined(M_NOREGAIN)
+#define IS_OWN(i)    (SEEN(i) != 0 && seenwriter[i] == i) /* foreign_is_own */
+#else
+#define IS_OWN(i)    false
+#endif
+#ifdef M_REGAINBLIND
+#define FOUND_AS(i)  (IS_OWN(i) -> IN(i) : SEEN(i))
+#else
+#define FOUND_AS(i)  SEEN(i)
+#endif
+#define CONDITION(i) (op[i] == CREATE -> 0 : (held[i] -> VER(i) : FOUND_AS(i)))
 #define OLDER(v, c)  v = (v < c -> v + 1 : c)
 
 /* --- the store -------------------------------------------------------------------------- */
@@ -110,14 +124,16 @@ hidden byte map[NAMES + 2], j, n, made, condition;
 #else
 #define REMOVES(i) (condition != 0 && IN(i) == condition)
 #endif
-#ifdef SURVIVE
+#ifdef RESTART
 #define SIGN(i)         writer = i
+#define UNSIGN_STORE    writer = 0
 #define SIGN_READ(i)    answriter[i] = (IN(i) != 0 -> writer : 0)
 #define SIGN_SEEN(i)    seenwriter[i] = answriter[i]
 #define UNSIGN_FOUND(i) answriter[i] = 0
 #define UNSIGN(i)       seenwriter[i] = 0
 #else
 #define SIGN(i)         skip
+#define UNSIGN_STORE    skip
 #define SIGN_READ(i)    skip
 #define SIGN_SEEN(i)    skip
 #define UNSIGN_FOUND(i) skip
@@ -131,7 +147,7 @@ inline execute(i, what, new)
 	if
 	:: what == CREATE && IN(i) == 0 -> IN(i) = new; SIGN(i); made = DONE
 	:: what == SWAP && SWAPS(i) -> IN(i) = new; SIGN(i); made = DONE
-	:: what == REMOVE && REMOVES(i) -> IN(i) = 0; made = DONE
+	:: what == REMOVE && REMOVES(i) -> IN(i) = 0; UNSIGN_STORE; made = DONE
 	:: else
 	fi;
 	condition = 0
@@ -214,6 +230,11 @@ inline forget_dead(i)
 #else
 #define NEW(i, what) FRESH
 #endif
+#ifdef M_REGAINTOLD /* the runner hears of the deadline before the write is confirmed */
+#define TELLS(i) left[i] = (op[i] == SWAP && !held[i] && HAS_CHILD(i) && IS_OWN(i) -> H : left[i])
+#else
+#define TELLS(i) skip
+#endif
 
 inline send(i, what)
 {
@@ -223,7 +244,7 @@ inline send(i, what)
 	:: what == SWAP && held[i] && OPEN(i) != 0 && IS_AGAIN(i) /* open_write(): full */
 	:: (what == CREATE || what == SWAP) &&
 	   !(what == SWAP && held[i] && OPEN(i) != 0 && IS_AGAIN(i)) ->
-		OPEN(i) = NEW(i, what); openage[i] = 0; HANDS(i)
+		OPEN(i) = NEW(i, what); openage[i] = 0; HANDS(i); TELLS(i)
 	:: else
 	fi
 }
@@ -245,16 +266,20 @@ inline send(i, what)
 #else
 #define WATCH_ANEW(i) seenage[i] = AGE_AT_RECEIPT(i)
 #endif
-#ifdef SURVIVE /* LOST, or the daemon was started again and the child is still there */
-#define MAY_ADOPT(i) LOST(i)
-#define IS_MINE(i)   (answriter[i] == i)
+#ifdef M_REGAINLIVE /* the regain was for another job, which is started now */
+#define REGAINED(i) child[i] = (!held[i] && HAS_CHILD(i) -> 3 : child[i])
 #else
-#define MAY_ADOPT(i) false
-#define IS_MINE(i)   false
+#define REGAINED(i) skip
+#endif
+#ifdef M_REGAINFRESH /* as if what the dead daemon wrote had been written now */
+#define FOUND_OWN(i) left[i] = (HAS_CHILD(i) && IS_OWN(i) -> H : left[i])
+#else
+#define FOUND_OWN(i) skip
 #endif
 
 inline won(i, since)
 {
+	REGAINED(i);
 	held[i] = 1; settle[i] = 0; gone[i] = 0; removing[i] = 0;
 	VER(i) = OPEN(i);
 	left[i] = LEFT(since);
@@ -296,25 +321,16 @@ inline seen_other(i)
 		WATCH_ANEW(i); SEEN(i) = FOUND(i); SIGN_SEEN(i)
 	:: else
 	fi;
+	FOUND_OWN(i);
 	settle[i] = 0
-}
-
-inline adopt(i)
-{
-	if
-	:: FOUND(i) != 0 && IS_MINE(i) -> /* the deadline stays as the runner knows it */
-		held[i] = 1; VER(i) = FOUND(i); forget_foreign(i)
-	:: else -> settle[i] = 0
-	fi
 }
 
 inline answer_read(i)
 {
 	if
-	:: MAY_ADOPT(i) -> adopt(i)
-	:: !MAY_ADOPT(i) && FOUND(i) == 0 -> seen_absent(i)
-	:: !MAY_ADOPT(i) && FOUND(i) != 0 && FOUND(i) == OPEN(i) -> won(i, openage[i])
-	:: !MAY_ADOPT(i) && FOUND(i) != 0 && FOUND(i) != OPEN(i) ->
+	:: FOUND(i) == 0 -> seen_absent(i)
+	:: FOUND(i) != 0 && FOUND(i) == OPEN(i) -> won(i, openage[i])
+	:: FOUND(i) != 0 && FOUND(i) != OPEN(i) ->
 		if
 		:: held[i] && FOUND(i) == VER(i) -> seen_held(i)
 		:: else -> seen_other(i)
@@ -357,7 +373,7 @@ inline haunt(i)
 }
 #define CAN_HAUNT(i) (op[i] == NONE || result[i] != UNDER_WAY || ghost[i] == NONE)
 
-#ifdef SURVIVE /* the runner goes on, and knows the deadline */
+#ifdef RESTART /* the runner goes on, and knows the deadline */
 #define RUNNER_CRASHES(d) skip
 #elif defined(M_NOKILL) /* the child goes on without its runner */
 #define RUNNER_CRASHES(d) left[d] = 0
@@ -444,11 +460,9 @@ inline end_child(d)
 #else
 #define ALL_KILLED (!(child[0] && PAST_DEADLINE(0)) && !(child[1] && PAST_DEADLINE(1)))
 #endif
-#ifdef SURVIVE /* what a dead job of our own held may be taken at once */
-#define MAY_TAKE(i) (seenage[i] >= T || seenwriter[i] == i)
-#else
-#define MAY_TAKE(i) (seenage[i] >= T)
-#endif
+/* What our own jobs held before a restart is regained at once: none of them runs, or the one that
+ * does is who wants it. */
+#define MAY_TAKE(i) (seenage[i] >= T || IS_OWN(i))
 #ifdef M_TWOCHILDREN
 #define OLD_IS_DEAD(d) true
 #else
@@ -517,7 +531,7 @@ inline tidy()
 
 #define MACHINE(i)                                                                      \
 	STEP(op[i] == NONE && settle[i], LOOK_AT(i))                                    \
-	STEP(IDLE(i) && (!HAS_CHILD(i) || MAY_ADOPT(i)), LOOK_AT(i))                    \
+	STEP(IDLE(i) && (!HAS_CHILD(i) || IS_OVER(i)), LOOK_AT(i))                      \
 	STEP(IDLE(i) && LOOK(i) && MAY_ACQUIRE(i), send(i, CREATE))                     \
 	STEP(IDLE(i) && FOREIGN(i) && MAY_TAKE(i) && MAY_ACQUIRE(i), send(i, SWAP))     \
 	STEP(IDLE(i) && held[i] && gone[i], send(i, CREATE))                            \
@@ -552,27 +566,43 @@ inline tidy()
  * -DHEAL: at some moment one daemon is dead for good, and the network well but for ghosts. The
  * other does what lease_next() says, in order, and must have a child running in WITHIN steps
  * (again after each ghost). What has expired it hands over to its next job.
+ *
+ * -DHEAL -DRESTART: nobody is alive, and of the daemon that wrote what is in the store only ghosts
+ * are left. It is started again, does the same, and never has to wait.
  */
 #define HEALS(guard, action)                                                            \
 	STEP(guard, steps++; action; assert(steps <= WITHIN))
-#define SURVIVOR(i)                                                                     \
+#define ACQUIRER(i)                                                                     \
 	HEALS(op[i] == READ && result[i] == UNDER_WAY, FIND(i))                         \
 	HEALS(op[i] > READ && result[i] == UNDER_WAY, EXECUTE(i))                       \
 	HEALS(op[i] == READ && result[i] != UNDER_WAY, answer_read(i))                  \
 	HEALS(op[i] > READ && result[i] != UNDER_WAY, answer_write(i))                  \
 	HEALS(op[i] == NONE && settle[i], send(i, READ))                                \
 	HEALS(IDLE(i) && LOOK(i), send(i, CREATE))                                      \
-	HEALS(IDLE(i) && FOREIGN(i) && !MAY_TAKE(i), grow_older(i); send(i, READ))      \
 	HEALS(IDLE(i) && FOREIGN(i) && MAY_TAKE(i), send(i, SWAP))                      \
+	HEALS(IDLE(i) && !HAS_CHILD(i) && MAY_START(i), start(i, 1))
+#define GHOST(i)                                                                        \
+	STEP(ghost[i] != NONE, LAND(i); steps = 0)                                      \
+	STEP(ghost[i] != NONE, lay(i); steps = 0)
+#ifdef RESTART
+#define SURVIVOR(i)                                                                     \
+	ACQUIRER(i)                                                                     \
+	GHOST(i)
+#define MAY_BREAK(i, other) ((IN(i) == 0 || writer == i) && CAN_HAUNT(0) && CAN_HAUNT(1))
+#define BREAKS(i, other)    child[other] = 0; crash(0); crash(1); lay(other)
+#else
+#define SURVIVOR(i)                                                                     \
+	ACQUIRER(i)                                                                     \
+	HEALS(IDLE(i) && FOREIGN(i) && !MAY_TAKE(i), grow_older(i); send(i, READ))      \
 	HEALS(IDLE(i) && held[i] && gone[i], send(i, CREATE))                           \
 	HEALS(IDLE(i) && held[i] && !gone[i] && !next[i] && left[i] < K, next[i] = 1)   \
 	HEALS(IDLE(i) && held[i] && !gone[i] && (next[i] || removing[i] && left[i] >= K), \
 	      send(i, SWAP))                                                            \
-	HEALS(IDLE(i) && !HAS_CHILD(i) && MAY_START(i), start(i, 1))                    \
-	STEP(ghost[0] != NONE, LAND(0); steps = 0)                                      \
-	STEP(ghost[0] != NONE, lay(0); steps = 0)                                       \
-	STEP(ghost[1] != NONE, LAND(1); steps = 0)                                      \
-	STEP(ghost[1] != NONE, lay(1); steps = 0)
+	GHOST(0)                                                                        \
+	GHOST(1)
+#define MAY_BREAK(i, other) CAN_HAUNT(other)
+#define BREAKS(i, other)    RUNNER_CRASHES(other); crash(other)
+#endif
 
 active proctype world()
 {
@@ -599,8 +629,8 @@ active proctype world()
 	STEP(IN(0) != 0, IN(0) = 0)
 #endif
 #ifdef HEAL
-	:: d_step { !HAS_CHILD(1) && CAN_HAUNT(0) -> RUNNER_CRASHES(0); crash(0); tidy() }; goto one
-	:: d_step { !HAS_CHILD(0) && CAN_HAUNT(1) -> RUNNER_CRASHES(1); crash(1); tidy() }; goto zero
+	:: d_step { !HAS_CHILD(1) && MAY_BREAK(1, 0) -> BREAKS(1, 0); tidy() }; goto one
+	:: d_step { !HAS_CHILD(0) && MAY_BREAK(0, 1) -> BREAKS(0, 1); tidy() }; goto zero
 #endif
 	od;
 #ifdef HEAL

@@ -22,6 +22,7 @@ JOBS = 2
 TWO = "assertion violated  !((child[0]&&child[1]))"
 ONE = "assertion violated ((child[0]!=3)&&(child[1]!=3))"
 NONE = "assertion violated (steps<="
+STUCK = "invalid end state"
 
 
 def holds(name, *flags, depth=2000000, megabytes=2000, full=False):
@@ -37,12 +38,14 @@ def falls(name, *flags, expect=TWO):
 # The longest first, so that two at a time end together.
 RUNS = [
     holds("both stores, H=1 T=2", "BOTH", "PROMPT", "H=1", "T=2"),
-    holds("child outlives its daemon, H=2 T=3", "SURVIVE"),
+    holds("child outlives its daemon, which is restarted, H=2 T=3", "RESTART"),
     holds("one store, H=3 T=4", "H=3", "T=4"),
     holds("a store that swaps what is absent: M_GHOSTPUT", "M_GHOSTPUT", "PROMPT"),
     holds("a dead daemon's lock is taken in the end, H=2 T=3", "HEAL", "WITHIN=28"),
     falls("both, D is the later one: M_LATER", "BOTH", "PROMPT", "H=1", "T=2", "M_LATER"),
     falls("both, a child with one held: M_ONEHELD", "BOTH", "PROMPT", "H=1", "T=2", "M_ONEHELD"),
+    holds("a restarted daemon's own lock is regained without a wait, H=1 T=2", "HEAL", "RESTART", "WITHIN=11",
+          "H=1", "T=2"),
     holds("one store, H=1 T=2", "H=1", "T=2"),
     falls("T = H", "T=2"),
     falls("T < H", "H=3", "T=2"),
@@ -59,8 +62,13 @@ RUNS = [
     falls("next child without enough left: M_EARLY", "M_EARLY"),
     falls("expired owner counts again: M_RESURRECT", "M_RESURRECT"),
     falls("a take of what was not watched: M_TAKEOTHER", "M_TAKEOTHER"),
+    falls("regain for another job than the one that runs: M_REGAINLIVE", "RESTART", "M_REGAINLIVE", expect=ONE),
+    falls("regain without condition: M_REGAINBLIND", "RESTART", "M_REGAINBLIND"),
+    falls("the regain's READ moves the deadline: M_REGAINFRESH", "RESTART", "M_REGAINFRESH"),
+    falls("the regain's deadline is told at its sending: M_REGAINTOLD", "RESTART", "M_REGAINTOLD"),
+    falls("own lock is not regained: M_NOREGAIN", "HEAL", "RESTART", "WITHIN=100", "M_NOREGAIN", expect=STUCK),
     holds("one store, H=4 T=5", "H=4", "T=5", full=True),
-    holds("child outlives its daemon, H=3 T=4", "SURVIVE", "H=3", "T=4", full=True),
+    holds("child outlives its daemon, which is restarted, H=3 T=4", "RESTART", "H=3", "T=4", full=True),
     holds("a dead daemon's lock is taken in the end, H=4 T=5", "HEAL", "WITHIN=40", "H=4", "T=5", full=True),
     holds("both stores, H=2 T=3", "BOTH", "PROMPT", depth=6000000, megabytes=8000, full=True),
     falls("what settling showed is forgotten: M_FORGETSEEN", "HEAL", "WITHIN=100", "M_FORGETSEEN", expect=NONE),
@@ -82,7 +90,7 @@ def output_of(argv, where, seconds=3600):
 
 def judge(text, expect):
     """pan's output: is it what is wanted, and of a whole search?"""
-    violated = re.search(r"^pan:\d+: (assertion violated .*?)(?: \(at depth \d+\))?$", text, re.M)
+    violated = re.search(r"^pan:\d+: ((?:assertion violated|invalid end state).*?)(?: \(at depth \d+\))?$", text, re.M)
     if expect is not None:
         if violated is None:
             raise Wrong("nothing was found")
@@ -111,8 +119,9 @@ def run(entry):
             # Safety: assertions. No reduction: there is one process, whose steps all matter.
             output_of([os.environ.get("CC", "cc"), "-O1" if expect else "-O2", "-w", "-DSAFETY", "-DNOREDUCE",
                        f"-DMEMLIM={megabytes}", "-o", "pan", "pan.c"], where)
-            # Not -a: an end without a successor is no error (-E), only an assertion is.
-            text = output_of(["./pan", "-E", f"-m{depth}", "-w22"], where)
+            # Nothing may get stuck; but a mutant that breaks an assertion may (-E).
+            ends = [] if expect in (None, STUCK) else ["-E"]
+            text = output_of(["./pan", *ends, f"-m{depth}", "-w22"], where)
             judge(text, expect)
         except (Wrong, subprocess.TimeoutExpired) as why:
             print(f"FAIL {name}: {why}", flush=True)

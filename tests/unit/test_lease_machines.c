@@ -61,6 +61,7 @@ struct machine {
 	bool has_looked;       /* the last answer showed its own version ... */
 	unsigned looked_etag;  /* ... which was this one */
 	bool may_leave_orphan; /* a write of its landed while it was idle */
+	bool is_restarted;     /* ... or one of before lands whenever it likes */
 };
 
 struct world {
@@ -72,6 +73,7 @@ struct world {
 	unsigned etag_count;
 	signed char writer_of[ETAGS_MAX]; /* etag -> machine, -1 for raw terraform */
 	unsigned nonces;
+	uint64_t regains;
 	bool is_healthy;
 	bool wants_unquoted, has_outsiders, has_denials; /* of this episode */
 };
@@ -242,13 +244,16 @@ static void answer(struct world *world, struct flight *flight, const struct leas
 			       what->etag[0] == '"' &&
 			       world->writer_of[random_version(what->etag)] == index;
 	const unsigned held_etag = random_version(machine->lease.etag);
+	struct lease_answer told = *what;
 	unsigned events;
 
 	machine->has_looked = shows_own;
 	if (shows_own)
 		machine->looked_etag = random_version(what->etag);
 	machine->flight = NULL;
-	events = lease_answer(&machine->lease, world->now, what);
+	told.is_own = shows_own;
+	events = lease_answer(&machine->lease, world->now, &told);
+	world->regains += (events & LEASE_EV_REGAINED) != 0;
 	check_events(world, index, held_etag, events);
 	if (events & LEASE_EV_LOST && machine->lease.wanted != 0)
 		lease_want(&machine->lease,
@@ -367,6 +372,21 @@ static void change_wish(struct world *world, struct machine *machine)
 	}
 }
 
+/* It forgets everything but which versions it wrote; what it had sent is under way. */
+static void restart(struct world *world, struct machine *machine)
+{
+	if (machine->flight) {
+		machine->flight->is_ghost =
+			!machine->flight->is_executed && machine->flight->request.op != LEASE_READ;
+		machine->flight->is_used = machine->flight->is_ghost;
+	}
+	machine->flight = NULL;
+	machine->has_looked = false;
+	machine->is_restarted = true;
+	lease_init(&machine->lease, &config, random_dice(&world->random, UINT64_MAX));
+	change_wish(world, machine);
+}
+
 static void check_world(struct world *world)
 {
 	int holders = 0;
@@ -398,7 +418,9 @@ static void mischief(struct world *world)
 	case 2: world->now += random_dice(&world->random, SEC); break;
 	case 3: outsider(world); break;
 	case 4:
-		if (random_dice(&world->random, 3) == 0)
+		if (random_dice(&world->random, 40) == 0)
+			restart(world, machine);
+		else if (random_dice(&world->random, 3) == 0)
 			change_wish(world, machine);
 		break;
 	case 5:
@@ -479,6 +501,7 @@ static void all_must_come_to_rest(struct world *world)
 		machine->may_leave_orphan = machine->lease.wanted == 0 &&
 					    machine->may_leave_orphan &&
 					    lease_is_idle(&machine->lease);
+		machine->may_leave_orphan |= machine->is_restarted;
 		lease_want(&machine->lease, 0);
 	}
 	while (!is_all_idle(world)) {
@@ -554,7 +577,8 @@ START_TEST(machines_keep_the_rules_whatever_the_network_does)
 		one_must_get_it(world);
 		steps += world->steps;
 	}
-	(void)printf("%" PRIu64 " steps\n", steps);
+	(void)printf("%" PRIu64 " steps, %" PRIu64 " regained\n", steps, world->regains);
+	ck_assert_uint_gt(world->regains, EPISODES / 16);
 	free(world);
 }
 END_TEST

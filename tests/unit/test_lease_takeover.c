@@ -2,8 +2,10 @@
 /*
  * Hosts whose clocks run as wrongly as the lease allows, with daemons that stop, crash and
  * start again, runners that end a child at its deadline and not before, and a network that
- * loses, delays and repeats. The lease machine of each is the real one. Whatever happens: no
- * two children at once, and no version goes but by its writer's hand or after its deadline.
+ * loses, delays and repeats. The lease machine of each is the real one. A daemon that is started
+ * again regains what it had written, for the child that lives on or when there is none. Whatever
+ * happens: no two children at once, and no version goes but by its writer's hand or after its
+ * deadline.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -36,6 +38,7 @@ struct version {
 /* A request, from its sending until it can have no effect any more. */
 struct flight {
 	bool is_used, is_ghost, is_executed;
+	bool is_regain;
 	int host;
 	unsigned life;
 	struct lease_request request;
@@ -54,8 +57,10 @@ struct host {
 	uint64_t job;   /* that the lock is wanted for */
 	uint64_t child; /* the job whose child is alive; 0: none */
 	uint64_t child_deadline_usec;
-	bool is_told_to_end;              /* the child has had its SIGINT */
-	uint64_t won_usec;                /* sending of its latest write that was executed */
+	bool is_told_to_end; /* the child has had its SIGINT */
+	bool is_kept;        /* the job wanted is one that ran when its daemon was started again */
+	bool has_runner;     /* the child's runner is connected to the daemon */
+	uint64_t won_usec;   /* sending of its latest write that was executed */
 	uint64_t seen_usec[VERSIONS_MAX]; /* when this daemon first received each version; 0: never
 					   */
 };
@@ -71,7 +76,8 @@ struct world {
 	unsigned nonces;
 	uint64_t jobs;
 	bool is_healthy;
-	uint64_t children, takeovers, early, expiries; /* so that it is seen to happen at all */
+	/* so that it is seen to happen at all */
+	uint64_t children, takeovers, early, expiries, regains, kept;
 };
 
 static struct host *writer_of(struct world *world, unsigned version)
@@ -107,7 +113,7 @@ static void check_victim(struct world *world, const struct flight *flight)
 {
 	const int writer = world->versions[world->there].writer;
 
-	if (flight->request.is_takeover) {
+	if (flight->request.is_takeover && !flight->is_regain) {
 		CHECK(world,
 		      writer_of(world, world->there)->clock_usec >=
 			      world->versions[world->there].deadline_usec,
@@ -139,7 +145,7 @@ static enum lease_result execute_write(struct world *world, const struct flight 
 		world->there = 0;
 		return LEASE_R_DONE;
 	}
-	world->takeovers += request->is_takeover;
+	world->takeovers += request->is_takeover && !flight->is_regain;
 	put_version(world, flight);
 	return LEASE_R_DONE;
 }
@@ -182,6 +188,8 @@ static void start_child(struct world *world, struct host *host)
 	host->child = host->job;
 	host->child_deadline_usec = lease_expiry(&host->lease);
 	host->is_told_to_end = false;
+	host->is_kept = false;
+	host->has_runner = true;
 	world->children++;
 	check_children(world);
 }
@@ -218,8 +226,10 @@ static void want(struct host *host, uint64_t job)
 
 static void choose_job(struct world *world, struct host *host)
 {
-	if (host->child == 0)
-		want(host, random_dice(&world->random, 4) || world->is_healthy ? ++world->jobs : 0);
+	if (host->child != 0)
+		return;
+	host->is_kept = false;
+	want(host, random_dice(&world->random, 4) || world->is_healthy ? ++world->jobs : 0);
 }
 
 /* The job is over, by itself or by force: hand the lock on, beside the next child or before it. */
@@ -236,9 +246,35 @@ static void end_job(struct world *world, struct host *host)
 	start_child(world, host);
 }
 
+/* Only a confirmed write moves the runner's deadline, and only to a later one. */
+static void tell_deadline(struct host *host)
+{
+	const struct lease *lease = &host->lease;
+
+	if (host->child != 0 && host->has_runner && lease_is_held_by(lease, lease->owner) &&
+	    lease_expiry(lease) > host->child_deadline_usec)
+		host->child_deadline_usec = lease_expiry(lease);
+}
+
+/* A runner of before comes back; or the daemon sees that it is gone. */
+static void hear_of_runner(struct world *world, struct host *host)
+{
+	if (host->is_kept && host->child == 0)
+		choose_job(world, host);
+	if (host->has_runner || random_dice(&world->random, 3) != 0)
+		return;
+	host->has_runner = true;
+	tell_deadline(host);
+}
+
 static void heed(struct world *world, struct host *host, unsigned events)
 {
 	struct lease *lease = &host->lease;
+
+	if (events & LEASE_EV_REGAINED) {
+		world->regains++;
+		world->kept += host->child != 0;
+	}
 
 	if (events & LEASE_EV_EXPIRED) {
 		world->expiries++;
@@ -249,12 +285,9 @@ static void heed(struct world *world, struct host *host, unsigned events)
 		host->is_told_to_end = true;
 	if (events & (LEASE_EV_FAILED | LEASE_EV_LOST | LEASE_EV_DENIED))
 		choose_job(world, host);
-	/* Only a confirmed write moves the runner's deadline, and only to a later one. */
-	if (host->child != 0 && lease_is_held_by(lease, lease->owner) &&
-	    events & (LEASE_EV_RENEWED | LEASE_EV_HELD) &&
-	    lease_expiry(lease) > host->child_deadline_usec)
-		host->child_deadline_usec = lease_expiry(lease);
-	if (events & LEASE_EV_HELD && host->child == 0 && lease->owner == host->job &&
+	if (events & (LEASE_EV_RENEWED | LEASE_EV_HELD))
+		tell_deadline(host);
+	if (events & LEASE_EV_HELD && host->child != host->job && lease->owner == host->job &&
 	    host->job != 0) {
 		CHECK(world, lease_is_held_by(lease, host->job), "held, and not held");
 		start_child(world, host);
@@ -266,6 +299,12 @@ static void check_takeover(struct world *world, const struct host *host,
 {
 	const unsigned version = random_version(request->etag);
 
+	if (host->lease.foreign_is_own) {
+		CHECK(world, writer_of(world, version) == host, "what another wrote is regained");
+		CHECK(world, host->child == 0 || host->child == request->owner,
+		      "regained for another job than the one that runs");
+		return;
+	}
 	CHECK(world, host->lease.config.takes_over, "a takeover against the policy");
 	CHECK(world, world->versions[version].lease_usec != 0, "a takeover of what has no lease");
 	CHECK(world, host->seen_usec[version] != 0, "a takeover of what was not seen");
@@ -287,6 +326,7 @@ static uint64_t poke(struct world *world, struct host *host)
 
 	if (host->is_dead || host->is_paused)
 		return UINT64_MAX;
+	hear_of_runner(world, host);
 	heed(world, host, lease_tick(&host->lease, host->clock_usec));
 	if (host->is_told_to_end && host->child != 0 && random_dice(&world->random, 4) == 0)
 		end_job(world, host);
@@ -309,6 +349,7 @@ static uint64_t poke(struct world *world, struct host *host)
 				.is_used = true,
 				.host = (int)(host - world->hosts),
 				.life = host->lives,
+				.is_regain = request.is_takeover && host->lease.foreign_is_own,
 				.request = request,
 				.sent_usec = host->clock_usec,
 			};
@@ -320,15 +361,27 @@ static uint64_t poke(struct world *world, struct host *host)
 	return 0;
 }
 
+/* As the database knows: a job of this host wrote @version, and none runs but the one wanted. */
+static bool is_own(const struct world *world, const struct host *host, unsigned version)
+{
+	return &world->hosts[world->versions[version].writer] == host &&
+	       (host->child == 0 || host->child == host->job);
+}
+
 static void answer(struct world *world, struct flight *flight, const struct lease_answer *what)
 {
 	struct host *host = &world->hosts[flight->host];
 	const unsigned version = random_version(what->etag);
+	struct lease_answer told = *what;
 
-	if (flight->request.op == LEASE_READ && version != 0 && host->seen_usec[version] == 0)
-		host->seen_usec[version] = host->clock_usec;
+	if (flight->request.op == LEASE_READ && version != 0) {
+		if (host->seen_usec[version] == 0)
+			host->seen_usec[version] = host->clock_usec;
+		told.is_own = is_own(world, host, version);
+	}
 	host->flight = NULL;
-	heed(world, host, lease_answer(&host->lease, host->clock_usec, what));
+	hear_of_runner(world, host);
+	heed(world, host, lease_answer(&host->lease, host->clock_usec, &told));
 }
 
 static void start_daemon(struct world *world, struct host *host)
@@ -341,8 +394,16 @@ static void start_daemon(struct world *world, struct host *host)
 	host->flight = NULL;
 	host->is_paused = false;
 	host->job = 0;
-	host->is_told_to_end = true; /* a child of the one before */
-	choose_job(world, host);
+	host->is_told_to_end = false;
+	host->has_runner = false;
+	if (host->child == 0) {
+		choose_job(world, host);
+		return;
+	}
+	/* It goes on with the child of before; or the next job asks, and must not have it yet. */
+	want(host, random_dice(&world->random, 4) ? host->child : ++world->jobs);
+	host->is_kept = host->job == host->child;
+	host->is_told_to_end = !host->is_kept;
 }
 
 /* --- what goes wrong ------------------------------------------------------------------ */
@@ -590,11 +651,15 @@ START_TEST(never_two_children_and_never_a_version_too_early)
 		steps += world->steps;
 	}
 	(void)printf("%" PRIu64 " steps, %" PRIu64 " children, %" PRIu64
-		     " beside the hand-over, %" PRIu64 " takeovers, %" PRIu64 " expiries\n",
-		     steps, world->children, world->early, world->takeovers, world->expiries);
+		     " beside the hand-over, %" PRIu64 " takeovers, %" PRIu64 " expiries, %" PRIu64
+		     " regained, %" PRIu64 " of them under a child\n",
+		     steps, world->children, world->early, world->takeovers, world->expiries,
+		     world->regains, world->kept);
 	ck_assert_uint_gt(world->early, EPISODES / 4);
 	ck_assert_uint_gt(world->takeovers, EPISODES / 4);
 	ck_assert_uint_gt(world->expiries, EPISODES / 4);
+	ck_assert_uint_gt(world->regains, EPISODES / 4);
+	ck_assert_uint_gt(world->kept, EPISODES / 16);
 	free(world);
 }
 END_TEST
