@@ -17,7 +17,7 @@ enum finding_level {
  *   daemon    socket (path), error (a word, absent if it answered: "denied", "absent", or why it
  *             does not answer); group, mode, system (is it the system's socket?), absent if the
  *             socket could not be looked at
- *   others    list of {directory, user, same_user}: other directories on this state
+ *   others    list of directories, other than this, from which this user has run jobs on the state
  * What is absent is not judged.
  *
  * Return: a new list of {level: "note" | "warning" | "error", code, what, why, fix}, the worst

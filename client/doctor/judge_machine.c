@@ -64,20 +64,15 @@ static void judge_socket(struct judge *judge, const json_t *daemon)
 	}
 }
 
-/* Each person may have a checkout; one person with two is more likely to have copied a block. */
 static void judge_others(struct judge *judge)
 {
 	const json_t *others = json_object_get(judge->facts, "others");
 
 	for (size_t i = 0; i < json_array_size(others); i++) {
-		const json_t *other = json_array_get(others, i);
-
-		if (!json_is_true(json_object_get(other, "same_user")))
-			continue;
 		judge_add(
 			judge, FINDING_WARNING, "same-state",
 			json_sprintf("You have run jobs on this state from %s, too.",
-				     judge_text(other, "directory")),
+				     json_string_value(json_array_get(others, i))),
 			"If that is another environment, each apply destroys what the other one has "
 			"made. A second checkout of the same configuration is fine.",
 			json_sprintf(

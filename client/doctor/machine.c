@@ -71,29 +71,24 @@ static int call(struct varlink *varlink, const char *method, json_t *parameters,
 
 static bool is_known(const json_t *others, const char *directory)
 {
-	for (size_t i = 0; i < json_array_size(others); i++) {
-		const char *known =
-			json_string_value(json_object_get(json_array_get(others, i), "directory"));
-
-		if (known && strcmp(known, directory) == 0)
+	for (size_t i = 0; i < json_array_size(others); i++)
+		if (strcmp(json_string_value(json_array_get(others, i)), directory) == 0)
 			return true;
-	}
 	return false;
 }
 
+/* Each person may have a checkout; one person with two is more likely to have copied a block. */
 static void take_job(json_t *others, const json_t *job, const char *state, const char *directory)
 {
 	const char *its = json_string_value(json_object_get(job, "state")),
 		   *where = json_string_value(json_object_get(job, "directory"));
-	const json_t *user = json_object_get(job, "user"), *uid = json_object_get(job, "uid");
+	const json_t *uid = json_object_get(job, "uid");
 
 	if (!its || !where || strcmp(its, state) != 0 || strcmp(where, directory) == 0 ||
+	    json_integer_value(uid) != (json_int_t)getuid() ||
 	    json_array_size(others) >= OTHERS_MAX || is_known(others, where))
 		return;
-	(void)json_array_append_new(others,
-				    json_pack("{s:s, s:O?, s:b}", "directory", where, "user", user,
-					      "same_user",
-					      json_integer_value(uid) == (json_int_t)getuid()));
+	(void)json_array_append_new(others, json_string(where));
 }
 
 /* Page by page. */
@@ -116,9 +111,10 @@ static json_t *find_others(struct varlink *varlink, const char *state, const cha
 		for (size_t i = 0; i < count; i++)
 			take_job(others, json_array_get(jobs, i), state, directory);
 		has_more = count > 0 && json_is_true(json_object_get(answer, "more"));
-		if (has_more)
+		if (has_more) {
 			after = json_integer_value(
 				json_object_get(json_array_get(jobs, count - 1), "id"));
+		}
 	}
 	return others;
 }

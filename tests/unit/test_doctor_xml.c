@@ -49,12 +49,14 @@ END_TEST
 
 START_TEST(too_much_is_nothing)
 {
+	static const char text[] = "<A><B>x</B></A>";
 	char *body = calloc(1, XML_ANSWER_MAX + 2);
 	json_t *texts;
 
 	ck_assert(body);
 	memset(body, ' ', XML_ANSWER_MAX + 1);
-	memcpy(body, "<A><B>x</B></A>", 15);
+	(void)stpcpy(body, text);
+	body[strlen(text)] = ' ';
 	texts = xml_texts(body, XML_ANSWER_MAX + 1);
 	ck_assert_uint_eq(json_object_size(texts), 0);
 	json_decref(texts);
