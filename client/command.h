@@ -126,3 +126,4 @@ int cmd_timeline(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
 int cmd_help(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);

@@ -76,6 +76,8 @@ static const struct command commands[] = {
 	{ "unlock", NULL, "STATE", "remove a lock whose holder is dead (operators)", TAKES_STATE, cmd_unlock,
 	  OPTIONS({ "id", 'i', "LOCK-ID", "of the lock, as who shows it", NULL },
 		  { "yes", 'y', NULL, "do not ask", NULL }) },
+	{ "doctor", NULL, "", "what is wrong with this directory's backend, and what mends it", TAKES_NOTHING, cmd_doctor,
+	  OPTIONS({ "probe", 'p', NULL, "write, and remove, a scratch object to try the store out", NULL }, JSON) },
 	{ "history", NULL, "", "jobs that have ended, the latest first", TAKES_NOTHING, cmd_history,
 	  OPTIONS({ "since", 0, "TIME", "that ended since then: 14:30, or an age as 7d", NULL },
 		  { "until", 0, "TIME", "that ended before then", NULL }, FILTERS,
