@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands that watch jobs: attach, logs, wait. */
-#include <getopt.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -10,51 +10,32 @@
 #include "client/rpc.h"
 #include "client/run.h"
 #include "client/since.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/parse.h"
 #include "common/wire.h"
 
-/* The one number that is left on the command line. Return: 0 after telling the user that it is not
- * there. */
-static uint64_t take_one_id(int argc, char **argv)
-{
-	if (optind == argc) {
-		print_error("%s which job? 'tfq queue' lists them", argv[0] + sizeof("tfq"));
-		return 0;
-	}
-	if (optind + 1 < argc) {
-		print_error("%s shows one job at a time; '%s' is one too many",
-			    argv[0] + sizeof("tfq"), argv[optind + 1]);
-		return 0;
-	}
-	return command_take_id(argv[optind]);
-}
-
 int cmd_attach(int argc, char **argv)
 {
-	static const struct option options[] = { { "no-stdin", no_argument, NULL, 'n' },
-						 { "detach-keys", required_argument, NULL, 'k' },
-						 { 0 } };
-	bool has_input = true;
+	bool is_blind = false;
+	const char *leave = NULL;
+	const struct command_value values[] = { { "no-stdin", .flag = &is_blind },
+						{ "detach-keys", .text = &leave },
+						{ 0 } };
 	struct keys keys;
 	uint64_t id;
-	int option;
+	int r;
 
-	(void)keys_parse(&keys, KEYS_DEFAULT);
-	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		if (option == 'n') {
-			has_input = false;
-		} else if (option != 'k') {
-			return EXIT_USAGE;
-		} else if (keys_parse(&keys, optarg) < 0) {
-			print_error("'%s' are no keys; write them as ctrl-p,ctrl-q or a single "
-				    "character",
-				    optarg);
-			return EXIT_USAGE;
-		}
+	argc = command_parse(argc, argv, values);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (keys_parse(&keys, leave ? leave : KEYS_DEFAULT) < 0) {
+		print_error("'%s' are no keys; write them as ctrl-p,ctrl-q or a single character",
+			    leave);
+		return EXIT_USAGE;
 	}
-	id = take_one_id(argc, argv);
-	return id ? run_attached(id, has_input, &keys) : EXIT_USAGE;
+	r = command_take_job(argc, argv, false, &id);
+	return r == 0 ? run_attached(id, !is_blind, &keys) : r;
 }
 
 /* --- logs --------------------------------------------------------------------------------------
@@ -78,29 +59,22 @@ static bool take_lines(const char *text, struct run_logs_options *ret)
 
 int cmd_logs(int argc, char **argv)
 {
-	static const struct option options[] = { { "follow", no_argument, NULL, 'f' },
-						 { "lines", required_argument, NULL, 'n' },
-						 { "since", required_argument, NULL, 's' },
-						 { "timestamps", no_argument, NULL, 't' },
-						 { 0 } };
 	struct run_logs_options what = { .lines = UINT64_MAX };
-	bool is_good = true;
+	const char *lines = NULL, *since = NULL;
+	const struct command_value values[] = { { "follow", .flag = &what.follow },
+						{ "lines", .text = &lines },
+						{ "since", .text = &since },
+						{ "timestamps", .flag = &what.timestamps },
+						{ 0 } };
 	uint64_t id;
-	int option;
+	int r;
 
-	while (is_good && (option = getopt_long(argc, argv, "fn:", options, NULL)) >= 0) {
-		switch (option) {
-		case 'f': what.follow = true; break;
-		case 'n': is_good = take_lines(optarg, &what); break;
-		case 's': is_good = take_since(optarg, &what); break;
-		case 't': what.timestamps = true; break;
-		default: is_good = false; break;
-		}
-	}
-	if (!is_good)
+	argc = command_parse(argc, argv, values);
+	if (argc < 0 || (lines && !take_lines(lines, &what)) ||
+	    (since && !take_since(since, &what)))
 		return EXIT_USAGE;
-	id = take_one_id(argc, argv);
-	return id ? run_logs(id, &what) : EXIT_USAGE;
+	r = command_take_job(argc, argv, true, &id);
+	return r == 0 ? run_logs(id, &what) : r;
 }
 
 /* --- wait --------------------------------------------------------------------------------------
@@ -116,41 +90,43 @@ static int look_for(uint64_t id)
 	return r;
 }
 
-int cmd_wait(int argc, char **argv)
+/* Which ones, before anything is waited for. Return: 0, or the exit code. */
+static int take_all(int argc, char **argv, uint64_t *ids)
 {
-	static const struct option options[] = { { "timeout", required_argument, NULL, 't' },
-						 { 0 } };
-	uint64_t timeout_usec = 0, deadline_usec = 0;
-	int option, code = 0;
+	for (int i = 1; i < argc; i++) {
+		int r = command_find_job(argv[i], &ids[i]);
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		if (option != 't')
-			return EXIT_USAGE;
-		if (parse_usec(optarg, &timeout_usec) < 0 || timeout_usec == 0) {
-			print_error("'%s' is no time; write 30s, 15min or 2h", optarg);
-			return EXIT_USAGE;
-		}
-		deadline_usec = clock_usec(CLOCK_MONOTONIC) + timeout_usec;
-	}
-	if (optind == argc) {
-		print_error("wait for which job? 'tfq queue' lists them");
-		return EXIT_USAGE;
-	}
-	for (int i = optind; i < argc; i++) {
-		const uint64_t id = command_take_id(argv[i]);
-		const int r = id ? look_for(id) : EXIT_USAGE;
-
+		r = r == 0 ? look_for(ids[i]) : r;
 		if (r != 0)
 			return r;
 	}
-	for (int i = optind; i < argc; i++) {
-		const int r = run_wait(command_take_id(argv[i]), deadline_usec);
+	return argc > 1 ? 0 : command_take_job(argc, argv, false, &ids[1]);
+}
 
-		if (r != 0)
-			code = r;
+int cmd_wait(int argc, char **argv)
+{
+	uint64_t timeout_usec = 0, deadline_usec = 0;
+	const struct command_value values[] = { { "timeout", .usec = &timeout_usec }, { 0 } };
+	AUTO_FREE uint64_t *ids = NULL;
+	int r, code = 0;
+
+	argc = command_parse(argc, argv, values);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (timeout_usec > 0)
+		deadline_usec = clock_usec(CLOCK_MONOTONIC) + timeout_usec;
+	ids = calloc((size_t)argc + 2, sizeof(*ids));
+	if (!ids)
+		return EXIT_OURS;
+	r = take_all(argc, argv, ids);
+	if (r != 0)
+		return r;
+	for (const uint64_t *id = ids + 1; *id; id++) {
+		r = run_wait(*id, deadline_usec);
+		code = r != 0 ? r : code;
 		if (deadline_usec > 0 && r == EXIT_TIMED_OUT &&
 		    clock_usec(CLOCK_MONOTONIC) >= deadline_usec) {
-			print_error("gave up; #%s is not over yet", argv[i] + (argv[i][0] == '#'));
+			print_error("gave up; #%" PRIu64 " is not over yet", *id);
 			break;
 		}
 	}

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -25,7 +24,6 @@
 struct events {
 	bool as_json;
 	bool follow;
-	bool has_newest;
 	uint64_t newest;
 	uint64_t after; /* the last one that was printed; 0: none yet */
 };
@@ -155,31 +153,20 @@ static int follow(struct events *events)
 
 int cmd_events(int argc, char **argv)
 {
-	static const struct option options[] = { { "follow", no_argument, NULL, 'f' },
-						 { "json", no_argument, NULL, 'j' },
-						 { "lines", required_argument, NULL, 'n' },
-						 { 0 } };
 	struct events events = { 0 };
-	int option;
+	const char *newest = NULL;
+	const struct command_value values[] = { { "follow", .flag = &events.follow },
+						{ "json", .flag = &events.as_json },
+						{ "lines", .text = &newest },
+						{ 0 } };
 
-	while ((option = getopt_long(argc, argv, "fjn:", options, NULL)) >= 0) {
-		switch (option) {
-		case 'f': events.follow = true; break;
-		case 'j': events.as_json = true; break;
-		case 'n':
-			events.has_newest = true;
-			if (parse_u64(optarg, UINT32_MAX, &events.newest) == 0)
-				break;
-			print_error("'%s' is no number of events", optarg);
-			return EXIT_USAGE;
-		default: return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		print_error("events takes no '%s'", argv[optind]);
+	if (command_parse(argc, argv, values) < 0)
+		return EXIT_USAGE;
+	if (newest && parse_u64(newest, UINT32_MAX, &events.newest) < 0) {
+		print_error("'%s' is no number of events", newest);
 		return EXIT_USAGE;
 	}
-	if (!events.has_newest)
+	if (!newest)
 		events.newest = events.follow ? FOLLOWED_DEFAULT : SHOWN_DEFAULT;
 	return events.follow ? follow(&events) : print_once(&events);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about the past: history, metrics. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,45 +83,25 @@ static bool take_count(const char *text, struct history *history)
 	return false;
 }
 
-static bool take_option(int option, struct history *history)
-{
-	switch (option) {
-	case 'c': history->columns = optarg; return true;
-	case 'f': history->show.filter.failed = true; return true;
-	case 'j': history->show.as_json = true; return true;
-	case 'l': history->show.no_legend = true; return true;
-	case 'n': return take_count(optarg, history);
-	case 's': history->show.filter.state = optarg; return true;
-	case 'S': return take_time(optarg, &history->since_usec);
-	case 'u': history->show.filter.user = optarg; return true;
-	case 'U': return take_time(optarg, &history->until_usec);
-	default: return false;
-	}
-}
-
 static int take_options(int argc, char **argv, struct history *history)
 {
-	static const struct option options[] = {
-		{ "columns", required_argument, NULL, 'c' },
-		{ "failed", no_argument, NULL, 'f' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "no-legend", no_argument, NULL, 'l' },
-		{ "lines", required_argument, NULL, 'n' },
-		{ "state", required_argument, NULL, 's' },
-		{ "since", required_argument, NULL, 'S' },
-		{ "user", required_argument, NULL, 'u' },
-		{ "until", required_argument, NULL, 'U' },
-		{ 0 },
-	};
-	int option;
+	const char *since = NULL, *until = NULL, *count = NULL;
+	const struct command_value values[] = { { "columns", .text = &history->columns },
+						{ "failed", .flag = &history->show.filter.failed },
+						{ "json", .flag = &history->show.as_json },
+						{ "no-legend", .flag = &history->show.no_legend },
+						{ "lines", .text = &count },
+						{ "state", .text = &history->show.filter.state },
+						{ "since", .text = &since },
+						{ "user", .text = &history->show.filter.user },
+						{ "until", .text = &until },
+						{ 0 } };
 
-	while ((option = getopt_long(argc, argv, "jn:s:u:", options, NULL)) >= 0)
-		if (!take_option(option, history))
-			return EXIT_USAGE;
-	if (optind < argc) {
-		print_error("history takes no '%s'; try 'tfq history --help'", argv[optind]);
+	if (command_parse(argc, argv, values) < 0 ||
+	    (since && !take_time(since, &history->since_usec)) ||
+	    (until && !take_time(until, &history->until_usec)) ||
+	    (count && !take_count(count, history)))
 		return EXIT_USAGE;
-	}
 	if (!history->has_max)
 		history->max = history->since_usec > 0 ? UINT32_MAX : SHOWN_DEFAULT;
 	return show_columns(&history->show, history->columns, view_history) ? 0 : EXIT_USAGE;
@@ -190,14 +169,13 @@ static void print_metrics(const char *text)
 
 int cmd_metrics(int argc, char **argv)
 {
+	static const struct command_value values[] = { { 0 } };
 	json_t *answer = NULL;
 	const char *text;
 	int r;
 
-	if (argc > 1) {
-		print_error("metrics takes no '%s'", argv[1]);
+	if (command_parse(argc, argv, values) < 0)
 		return EXIT_USAGE;
-	}
 	r = rpc_call(WIRE_METRICS, json_object(), &answer);
 	if (r != 0)
 		return r;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about one job or one state: info, cancel, resume. */
-#include <getopt.h>
+/* Commands about one job: info, cancel. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/command.h"
 #include "client/exits.h"
@@ -13,15 +13,6 @@
 #include "common/clock.h"
 #include "common/parse.h"
 #include "common/wire.h"
-
-uint64_t command_take_id(const char *text)
-{
-	uint64_t id = 0;
-
-	if (parse_u64(text + (text[0] == '#'), INT64_MAX, &id) < 0 || id == 0)
-		print_error("'%s' is no job's number; 'tfq queue' lists them", text);
-	return id;
-}
 
 static void print_line(const char *name, const char *value)
 {
@@ -121,33 +112,22 @@ static void print_daemon(const json_t *daemon)
 
 int cmd_info(int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	json_t *parameters = json_object(), *answer = NULL;
 	bool as_json = false;
-	unsigned long long id;
-	int option, r;
+	const struct command_value values[] = { { "json", .flag = &as_json }, { 0 } };
+	json_auto_t *parameters = json_object();
+	json_t *answer = NULL;
+	uint64_t id;
+	int r = 0;
 
-	while ((option = getopt_long(argc, argv, "j", options, NULL)) >= 0) {
-		if (option != 'j') {
-			json_decref(parameters);
-			return EXIT_USAGE;
-		}
-		as_json = true;
-	}
-	if (optind + 1 < argc) {
-		print_error("info shows one job at a time; '%s' is one too many", argv[optind + 1]);
-		json_decref(parameters);
+	argc = command_parse(argc, argv, values);
+	if (argc < 0)
 		return EXIT_USAGE;
-	}
-	if (optind < argc) {
-		id = command_take_id(argv[optind]);
-		if (id == 0) {
-			json_decref(parameters);
-			return EXIT_USAGE;
-		}
+	if (argc > 1) {
+		r = command_find_job(argv[1], &id);
 		(void)json_object_set_new(parameters, "id", json_integer((json_int_t)id));
 	}
-	r = rpc_call(WIRE_INFO, parameters, &answer);
+	if (r == 0)
+		r = rpc_call(WIRE_INFO, json_incref(parameters), &answer);
 	if (r != 0)
 		return r;
 	if (as_json) {
@@ -194,41 +174,27 @@ static int cancel(unsigned long long id, bool force)
 
 int cmd_cancel(int argc, char **argv)
 {
-	static const struct option options[] = { { "force", no_argument, NULL, 'f' }, { 0 } };
 	bool force = false;
-	int option, r = 0;
+	const struct command_value values[] = { { "force", .flag = &force }, { 0 } };
+	uint64_t id;
+	int one, r = 0;
 
-	while ((option = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
-		if (option != 'f')
-			return EXIT_USAGE;
-		force = true;
-	}
-	if (optind == argc) {
+	argc = command_parse(argc, argv, values);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc == 1 && !isatty(STDIN_FILENO)) { /* perhaps a script's $id, empty by mistake */
 		print_error("cancel which job? 'tfq queue' lists them");
 		return EXIT_USAGE;
 	}
-	for (int i = optind; i < argc; i++) {
-		const unsigned long long id = command_take_id(argv[i]);
-		const int one = id ? cancel(id, force) : EXIT_USAGE;
-
+	if (argc == 1) {
+		r = command_take_job(argc, argv, false, &id);
+		return r == 0 ? cancel(id, force) : r;
+	}
+	for (int i = 1; i < argc; i++) {
+		one = command_find_job(argv[i], &id);
+		if (one == 0)
+			one = cancel(id, force);
 		r = r == 0 ? one : r;
 	}
-	return r;
-}
-
-int cmd_resume(int argc, char **argv)
-{
-	json_t *answer = NULL;
-	int r;
-
-	if (argc != 2) {
-		print_error(
-			"resume which state? 'tfq queue' shows their names, as s3://bucket/key");
-		return EXIT_USAGE;
-	}
-	r = rpc_call(WIRE_RESUME, json_pack("{s:s}", "state", argv[1]), &answer);
-	if (r == 0)
-		(void)printf("The queue of %s goes on.\n", argv[1]);
-	json_decref(answer);
 	return r;
 }

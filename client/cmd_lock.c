@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about locks that somebody else holds: who, unlock. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -135,23 +134,16 @@ static void print_who(const json_t *answer)
 
 int cmd_who(int argc, char **argv)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	json_t *parameters = NULL, *answer = NULL;
 	bool as_json = false;
-	int option, r = 0;
+	const struct command_value values[] = { { "json", .flag = &as_json }, { 0 } };
+	json_t *parameters = NULL, *answer = NULL;
+	int r = 0;
 
-	while ((option = getopt_long(argc, argv, "j", options, NULL)) >= 0) {
-		if (option != 'j')
-			return EXIT_USAGE;
-		as_json = true;
-	}
-	if (optind + 1 < argc) {
-		print_error("who shows one state at a time; '%s' is one too many",
-			    argv[optind + 1]);
+	argc = command_parse(argc, argv, values);
+	if (argc < 0)
 		return EXIT_USAGE;
-	}
-	if (optind < argc)
-		parameters = json_pack("{s:s}", "state", argv[optind]);
+	if (argc > 1)
+		parameters = json_pack("{s:s}", "state", argv[1]);
 	else
 		r = here(&parameters);
 	if (r == 0)
@@ -270,26 +262,19 @@ static int unlock(const char *state, const char *id, bool is_sure)
 
 int cmd_unlock(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "id", required_argument, NULL, 'i' },
-		{ "yes", no_argument, NULL, 'y' },
-		{ 0 },
-	};
 	const char *id = NULL;
 	bool is_sure = false;
-	int option;
+	const struct command_value values[] = { { "id", .text = &id },
+						{ "yes", .flag = &is_sure },
+						{ 0 } };
 
-	while ((option = getopt_long(argc, argv, "i:y", options, NULL)) >= 0) {
-		switch (option) {
-		case 'i': id = optarg; break;
-		case 'y': is_sure = true; break;
-		default: return EXIT_USAGE;
-		}
-	}
-	if (optind + 1 != argc || !id) {
+	argc = command_parse(argc, argv, values);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 2 || !id) {
 		print_error("unlock takes the state's name and the lock's ID: tfq unlock "
 			    "s3://bucket/key --id ID; 'tfq who' shows both");
 		return EXIT_USAGE;
 	}
-	return unlock(argv[optind], id, is_sure);
+	return unlock(argv[1], id, is_sure);
 }

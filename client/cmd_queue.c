@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,34 +155,17 @@ static int watch(const struct queue *queue)
 /* Return: 0, or the exit code. */
 static int take_options(int argc, char **argv, struct queue *queue)
 {
-	static const struct option options[] = {
-		{ "all", no_argument, NULL, 'a' },
-		{ "columns", required_argument, NULL, 'c' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "no-legend", no_argument, NULL, 'n' },
-		{ "state", required_argument, NULL, 's' },
-		{ "user", required_argument, NULL, 'u' },
-		{ "watch", no_argument, NULL, 'w' },
-		{ 0 },
-	};
-	int option;
+	const struct command_value values[] = { { "all", .flag = &queue->all },
+						{ "columns", .text = &queue->columns },
+						{ "json", .flag = &queue->show.as_json },
+						{ "no-legend", .flag = &queue->show.no_legend },
+						{ "state", .text = &queue->show.filter.state },
+						{ "user", .text = &queue->show.filter.user },
+						{ "watch", .flag = &queue->watch },
+						{ 0 } };
 
-	while ((option = getopt_long(argc, argv, "ajs:u:w", options, NULL)) >= 0) {
-		switch (option) {
-		case 'a': queue->all = true; break;
-		case 'c': queue->columns = optarg; break;
-		case 'j': queue->show.as_json = true; break;
-		case 'n': queue->show.no_legend = true; break;
-		case 's': queue->show.filter.state = optarg; break;
-		case 'u': queue->show.filter.user = optarg; break;
-		case 'w': queue->watch = true; break;
-		default: return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		print_error("queue takes no '%s'; try 'tfq help'", argv[optind]);
+	if (command_parse(argc, argv, values) < 0)
 		return EXIT_USAGE;
-	}
 	return show_columns(&queue->show, queue->columns, view_queue) ? 0 : EXIT_USAGE;
 }
 

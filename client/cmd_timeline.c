@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <getopt.h>
 #include <langinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,35 +99,24 @@ static int show(const char *state, uint64_t since_usec, const char *path)
 
 int cmd_timeline(int argc, char **argv)
 {
-	static const struct option options[] = { { "since", required_argument, NULL, 's' },
-						 { "output", required_argument, NULL, 'o' },
-						 { 0 } };
 	const uint64_t now = clock_usec(CLOCK_REALTIME);
 	uint64_t since_usec = now - SINCE_DEFAULT;
-	const char *path = NULL;
-	int option;
+	const char *path = NULL, *since = NULL;
+	const struct command_value values[] = { { "since", .text = &since },
+						{ "output", .text = &path },
+						{ 0 } };
 
-	while ((option = getopt_long(argc, argv, "o:", options, NULL)) >= 0) {
-		if (option == 'o') {
-			path = optarg;
-		} else if (option != 's') {
-			return EXIT_USAGE;
-		} else if (since_parse(optarg, now, &since_usec) < 0) {
-			print_error(
-				"'%s' is no time; write 2026-01-31T14:30:00Z, 14:30, or an age as "
-				"2h or 7d",
-				optarg);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind + 1 < argc) {
-		print_error("timeline takes one state, or a part of its name; '%s' is one too many",
-			    argv[optind + 1]);
+	if (command_parse(argc, argv, values) < 0)
+		return EXIT_USAGE;
+	if (since && since_parse(since, now, &since_usec) < 0) {
+		print_error("'%s' is no time; write 2026-01-31T14:30:00Z, 14:30, or an age as 2h "
+			    "or 7d",
+			    since);
 		return EXIT_USAGE;
 	}
 	if (path && !ends_with(path, ".svg") && !ends_with(path, ".html")) {
 		print_error("'%s' should end in .svg or .html", path);
 		return EXIT_USAGE;
 	}
-	return show(argv[optind], since_usec, path);
+	return show(argv[1], since_usec, path);
 }

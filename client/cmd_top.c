@@ -193,15 +193,14 @@ static void loop(struct top *top)
 
 int cmd_top(int argc, char **argv)
 {
+	static const struct command_value values[] = { { 0 } };
 	struct top top = { 0 };
 	SCREEN *screen;
 	char bad[8];
 	int r;
 
-	if (argc > 1) {
-		print_error("top takes no '%s'; its keys are shown at the bottom", argv[1]);
+	if (command_parse(argc, argv, values) < 0)
 		return EXIT_USAGE;
-	}
 	if (!screen_is_there()) {
 		print_error("top needs a terminal; 'tfq queue --watch' does without one");
 		return EXIT_USAGE;

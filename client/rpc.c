@@ -63,15 +63,38 @@ static const struct {
 };
 /* clang-format on */
 
+/* The errors that varlink itself has carry no words: only a tfqd of another version says them. */
+static void say_error(const char *error, const json_t *parameters)
+{
+	const char *words = json_string_value(json_object_get(parameters, "message"));
+	const char *method = json_string_value(json_object_get(parameters, "method"));
+	const char *parameter = json_string_value(json_object_get(parameters, "parameter"));
+
+	if (words) {
+		print_error("%s", words);
+	} else if (strcmp(error, WIRE_E_NO_METHOD) == 0) {
+		print_error("the tfqd that runs does not know %s: it is older than this tfq, %s; "
+			    "update and restart tfqd",
+			    method ? method : "this", VERSION);
+	} else if (strcmp(error, WIRE_E_BAD_PARAMETER) == 0) {
+		print_error("the tfqd that runs does not understand \"%s\": it is of another "
+			    "version than this tfq, %s; update the older one",
+			    parameter ? parameter : "this", VERSION);
+	} else if (strcmp(error, WIRE_E_VERSION) == 0) {
+		print_error("tfqd is of another version than this tfq, %s; update the older one",
+			    VERSION);
+	} else {
+		print_error("%s", error);
+	}
+}
+
 int rpc_check(const json_t *message)
 {
 	const char *error = json_string_value(json_object_get(message, "error"));
-	const char *words = json_string_value(
-		json_object_get(json_object_get(message, "parameters"), "message"));
 
 	if (!error)
 		return 0;
-	print_error("%s", words ? words : error);
+	say_error(error, json_object_get(message, "parameters"));
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (strcmp(codes[i].error, error) == 0)
 			return codes[i].code;

@@ -11,6 +11,7 @@ struct run_options {
 	const char *label, *reason, *priority; /* NULL: none */
 	uint64_t wait_timeout_usec;            /* 0: none */
 	bool detach, no_wait, quiet;
+	bool supersede; /* own jobs that wait there to do the same leave the queue */
 };
 
 /* Queue terraform's command line @argv, NULL-ended, without the program's name. Return: the exit

@@ -90,6 +90,8 @@ static json_t *submit_json(char *const *argv, const struct subject *subject,
 			 "stdin", has_stdin, "client", self, "label", options->label, "reason",
 			 options->reason, "priority", options->priority, "no_wait",
 			 options->no_wait);
+	if (rest && options->supersede)
+		(void)json_object_set_new(rest, "supersede", json_true());
 	if (!parameters || !rest || json_object_update(parameters, rest) < 0) {
 		json_decref(parameters);
 		parameters = NULL;

@@ -68,6 +68,9 @@ int tfargs_parse(struct tfargs *ret, char *const *argv, char *const *env, char *
 int tfargs_build(char ***ret, const struct tfargs *args, char *const *argv, bool hold_lock,
 		 const char *timeout);
 
+/* Every known subcommand in turn: "state", "state mv"; NULL behind the last. Static. */
+const char *tfargs_subcommand_at(size_t index);
+
 /* The nearest known subcommand, tfq's own not counted; NULL if none is near. Static. */
 const char *tfargs_suggest(const char *word);
 

@@ -95,6 +95,11 @@ bool tfargs_flag_takes_value(const char *name, size_t len)
 	return false;
 }
 
+const char *tfargs_subcommand_at(size_t index)
+{
+	return index < ARRAY_COUNT(commands) ? commands[index].name : NULL;
+}
+
 const char *tfargs_suggest(const char *word)
 {
 	struct suggest suggest;

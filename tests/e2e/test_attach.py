@@ -75,9 +75,9 @@ def attach_over():
 @case("attach refuses nonsense, and says what tfqd says of rights and of jobs that are not there")
 def attach_bad():
     with fake() as (world, tfqd):
-        for words in (["attach"], ["attach", "x"], ["attach", "0"], ["attach", "1", "2"], ["attach", "--what", "1"],
+        for words in (["attach", "0"], ["attach", "1", "2"], ["attach", "--what", "1"],
                       ["attach", "--detach-keys", "ctrl-", "1"], ["logs", "-n", "x", "1"], ["logs", "-1", "1"],
-                      ["logs", "--since", "never", "1"], ["wait"], ["wait", "--timeout", "5", "1"], ["wait", "x"]):
+                      ["logs", "--since", "never", "1"], ["wait", "--timeout", "5", "1"], ["wait", "0"]):
             result = world.tfq(*words)
             same(result.code, 64, f"the exit code of {words}")
             check(result.err.startswith("tfq"), f"{words} says {result.err!r}")
