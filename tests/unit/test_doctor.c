@@ -108,7 +108,7 @@ static const struct {
 	{ "{" TABLE "{" TABLE_OK("LockID", "S", PER_REQUEST) "}}", "" },
 	{ "{" TABLE "{" TABLE_OK("LockID", "N", PER_REQUEST) "}}", "error:table-key" },
 	{ "{" TABLE "{" TABLE_OK("lockid", "S", PER_REQUEST) "}}", "error:table-key" },
-	{ "{" TABLE "{'table': {'status': 200, 'said': {'Table': {'KeySchema': [{'AttributeName': 'LockID'}, {'AttributeName': 'x'}]}}}}}", "error:table-key" },
+	{ "{" TABLE "{'table': {'status': 200, 'said': {'Table': {'KeySchema': [{'AttributeName': 'LockID'}, {'AttributeName': 'x'}], 'AttributeDefinitions': [{'AttributeName': 'LockID', 'AttributeType': 'S'}]}}}}}", "error:table-key" },
 	{ "{" TABLE "{" TABLE_OK("LockID", "S", "") "}}", "warning:table-billing" },
 	{ "{" TABLE "{" TABLE_OK("LockID", "S", PER_REQUEST ", 'Replicas': [{'RegionName': 'x'}]") "}}", "warning:table-replicas" },
 	{ "{" TABLE "{" TABLE_OK("LockID", "S", PER_REQUEST ", 'MultiRegionConsistency': 'STRONG', 'Replicas': [{'RegionName': 'x'}]") "}}", "" },
