@@ -67,14 +67,15 @@ COMMON_PLAN := $(call objects,common/plan/*.c)
 DAEMON := $(call objects,daemon/*.c daemon/aws/*.c daemon/lock/*.c)
 RUNNER := $(call objects,runner/*.c)
 RUNNER_AWS := $(call objects,runner/aws/*.c)
-CLIENT := $(call objects,client/*.c)
+RUNNER_DOCTOR := $(call objects,runner/doctor/*.c)
+CLIENT := $(call objects,client/*.c client/doctor/*.c)
 UNIT   := $(call objects,tests/unit/test_*.c)
 TESTS  := $(UNIT:.o=)
 SOAK   := $(call objects,tests/soak/*.c)
 SOAKS  := $(BUILD)/tests/soak/cycles
 TESTED := $(BUILD)/tested.a
-PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner $(BUILD)/tfq-credentials
-SOURCES := $(wildcard common/*.[ch] common/*/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] runner/*/*.[ch] client/*.[ch] tests/*/*.[ch])
+PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner $(BUILD)/tfq-credentials $(BUILD)/tfq-doctor
+SOURCES := $(wildcard common/*.[ch] common/*/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] runner/*/*.[ch] client/*.[ch] client/*/*.[ch] tests/*/*.[ch])
 PRODUCT := $(filter-out tests/%,$(filter %.c,$(SOURCES)))
 
 .PHONY: all
@@ -84,9 +85,10 @@ $(BUILD)/tfqd: $(DAEMON) $(COMMON) $(COMMON_AWS)
 $(BUILD)/tfq: $(CLIENT) $(COMMON) $(COMMON_PLAN)
 $(BUILD)/tfq-runner: $(RUNNER) $(COMMON) $(COMMON_PLAN)
 $(BUILD)/tfq-credentials: $(RUNNER_AWS) $(COMMON) $(COMMON_AWS)
+$(BUILD)/tfq-doctor: $(RUNNER_DOCTOR) $(filter-out %/main.o,$(RUNNER_AWS)) $(COMMON) $(COMMON_AWS)
 $(TESTS): %: %.o $(TESTED)
 $(SOAKS): $(SOAK) $(TESTED)
-$(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT))
+$(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
 $(PROGRAMS) $(TESTS) $(SOAKS):
@@ -110,7 +112,7 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(CLIENT) $(UNIT) $(SOAK))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT) $(UNIT) $(SOAK))
 
 # --- what it needs -------------------------------------------------------------------
 
@@ -248,7 +250,8 @@ lint-license:
 # Includes point one way: common knows no program, no program another, and the pure
 # modules know no loop, no network and no clock.
 PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
-          daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo runner/fence runner/prompt common/tfargs common/parse common/frame \
+          daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo client/doctor/findings client/doctor/judge_lock client/doctor/judge_store \
+          runner/doctor/xml client/doctor/judge_probe client/doctor/judge_table client/doctor/judge_machine runner/fence runner/prompt common/tfargs common/parse common/frame \
           common/timestamp common/aws_profile runner/aws/sts_answer, \
           $(m).c $(m).h))
 forbid = $(if $(strip $(2)),! grep -nE '$(1)' $(2) | sed 's|$$|   <-- $(3)|' | grep .)
@@ -258,7 +261,7 @@ CALL_EDGE    := \<(clock_gettime|gettimeofday|clock|socket|connect|nanosleep|u?s
 lint-layers:
 	@echo "  LINT    layers"
 	$(Q)$(call forbid,^# *include "(daemon|runner|client)/,$(wildcard common/*.[ch] common/*/*.[ch]),common/ knows no program)
-	$(Q)$(call forbid,^# *include "daemon/,$(wildcard client/*.[ch] runner/*.[ch] runner/*/*.[ch]),not in client/ or runner/)
+	$(Q)$(call forbid,^# *include "daemon/,$(wildcard client/*.[ch] client/*/*.[ch] runner/*.[ch] runner/*/*.[ch]),not in client/ or runner/)
 	$(Q)$(call forbid,^# *include "(client|runner)/,$(wildcard daemon/*.[ch] daemon/*/*.[ch]),not in daemon/)
 	$(Q)$(call forbid,$(INCLUDE_EDGE),$(PURE),not in a pure module)
 	$(Q)$(call forbid,$(CALL_EDGE),$(PURE),not in a pure module)
@@ -276,7 +279,7 @@ man_dir = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))
 install: all ## Install, below DESTDIR if that is set
 	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(BUILD)/tfqd
 	install -D -m 0755 -t $(DESTDIR)$(BINDIR) $(BUILD)/tfq
-	install -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR) $(BUILD)/tfq-runner $(BUILD)/tfq-credentials
+	install -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR) $(BUILD)/tfq-runner $(BUILD)/tfq-credentials $(BUILD)/tfq-doctor
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) units/tfqd.service units/tfqd.socket
 	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service
 	install -D -m 0644 units/tfqd.sysusers $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
@@ -292,7 +295,7 @@ install: all ## Install, below DESTDIR if that is set
 .PHONY: uninstall
 uninstall: ## Remove what install put there, but for the configuration and the state
 	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq
-	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials
+	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials $(DESTDIR)$(LIBEXECDIR)/tfq-doctor
 	rm -f $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(UNITDIR)/tfqd.socket
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
 	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish

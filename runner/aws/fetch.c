@@ -137,6 +137,8 @@ static int set_request(CURL *curl, const struct fetch *fetch)
 	if (curl_easy_setopt(curl, CURLOPT_URL, fetch->url) != CURLE_OK ||
 	    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, fetch->method) != CURLE_OK)
 		return -ENOMEM;
+	if (strcmp(fetch->method, "HEAD") == 0)
+		(void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	if (!fetch->body)
 		return 0;
 	(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(fetch->body));
@@ -204,7 +206,7 @@ static bool is_passing(const struct fetch_answer *answer, const struct fetch *fe
 {
 	if (answer->status == 0)
 		return !fetch->is_local || (answer->is_connected && !answer->is_timeout);
-	return answer->status == 429 || answer->status >= 500;
+	return answer->status == 429 || (answer->status >= 500 && answer->status != 501);
 }
 
 int fetch(struct fetch_answer *answer, struct ask *ask, const struct fetch *fetch)

@@ -33,8 +33,8 @@ struct fetch_answer {
 void fetch_answer_clear(struct fetch_answer *answer);
 
 /*
- * Ask, up to three times while no answer or one of a passing trouble (429, 5xx) comes. Redirects
- * are not followed. Clears *@answer first.
+ * Ask, up to three times while no answer or one of a passing trouble (429, 5xx but 501) comes.
+ * Redirects are not followed. Clears *@answer first.
  *
  * Return: 0 if there is an answer, of whatever status; -EIO if not; -EINVAL for a proxy that is
  * none, with the sentence set; -ENOMEM.

@@ -1,17 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A second opinion: the same main job on another server for S3 and DynamoDB, by other authors, where one is given.
-
-TFQ_STRICT_MOTO names a program that serves both on the port it prints first (argument: a port, 0 to pick one). It is
-run by the python3 in PATH that has what it needs.
-"""
-import glob
+"""A second opinion: the same main job on another server for S3 and DynamoDB, by other authors, where one is given."""
 import hashlib
 import json
 import os
-import select
-import shutil
-import subprocess
 import sys
 import time
 import urllib.error
@@ -19,39 +11,8 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import s3server  # noqa: E402
-from harness import HOLD, KEY, MODES, SECRET, TABLE, Skip, World, case, main, same, wait_for  # noqa: E402
-
-START_SECONDS = 20
-
-
-def pythons():
-    """Interpreters that may have moto, the one in PATH first."""
-    found = [shutil.which("python3")] + sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin/python3")))
-    return [path for path in dict.fromkeys(found) if path]
-
-
-class Moto:
-    def __enter__(self):
-        program = os.environ.get("TFQ_STRICT_MOTO")
-        if not program:
-            raise Skip("TFQ_STRICT_MOTO names no other S3 server")
-        if not os.path.exists(program):
-            raise Skip(f"{program} (TFQ_STRICT_MOTO) is not there")
-        for python in pythons():
-            self.process = subprocess.Popen([python, program, "0"], stdout=subprocess.PIPE,
-                                            stderr=subprocess.DEVNULL, text=True)
-            ready = select.select([self.process.stdout], [], [], START_SECONDS)[0]
-            line = self.process.stdout.readline().strip() if ready else ""
-            if line.isdigit():
-                self.url = f"http://127.0.0.1:{line}"
-                return self
-            self.__exit__()
-        raise Skip(f"no python3 here can run {program}")
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+from harness import HOLD, KEY, MODES, SECRET, TABLE, World, case, main, same, wait_for  # noqa: E402
+from moto import Moto  # noqa: E402
 
 
 def signed(world, service, method, path, headers, body=b""):

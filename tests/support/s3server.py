@@ -621,7 +621,7 @@ HOST_ID = "tfq-test-server"
 SSE = "x-amz-server-side-encryption"
 SSE_C = SSE + "-customer-"
 SUBRESOURCES = {"acl", "tagging", "uploads", "uploadId", "partNumber", "torrent", "retention", "legal-hold", "restore",
-                "attributes", "versions", "policy", "lifecycle", "cors", "encryption", "delete", "select",
+                "attributes", "versions", "policy", "lifecycle", "cors", "delete", "select",
                 "object-lock", "X-Amz-Signature"}
 KEPT_HEADERS = {"content-type", "content-encoding", "cache-control", "content-disposition", "content-language",
                 "expires"}
@@ -651,9 +651,15 @@ class Version:
                 "marker": self.marker}
 
 
+# How a bucket is set up that nothing is to be said of. A value of None: it was never set up.
+BUCKET_SETTINGS = {"encryption": "AES256", "logging": "logs", "public": {
+    "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}}
+
+
 class Bucket:
     def __init__(self, versioned):
         self.versioned = versioned
+        self.settings = dict(BUCKET_SETTINGS)  # tests change it
         self.keys = {}  # key: [Version, ...], the current one last
 
     def latest(self, key):
@@ -752,6 +758,9 @@ class S3:
         if req.method == "GET":
             return "GetBucketLocation" if "location" in req.params else \
                 "GetBucketVersioning" if "versioning" in req.params else \
+                "GetBucketEncryption" if "encryption" in req.params else \
+                "GetPublicAccessBlock" if "publicAccessBlock" in req.params else \
+                "GetBucketLogging" if "logging" in req.params else \
                 "ListObjectsV2" if req.params.get("list-type") == "2" else None
         return None
 
@@ -999,6 +1008,29 @@ class S3:
     def GetBucketVersioning(self, _req, bucket):
         status = "<Status>Enabled</Status>" if bucket.versioned else ""
         return xml_answer(f"<VersioningConfiguration {XMLNS}>{status}</VersioningConfiguration>")
+
+    def GetBucketEncryption(self, _req, bucket):
+        algorithm = bucket.settings["encryption"]
+        if not algorithm:
+            raise Fail(404, "ServerSideEncryptionConfigurationNotFoundError",
+                       "The server side encryption configuration was not found")
+        return xml_answer(f"<ServerSideEncryptionConfiguration {XMLNS}><Rule><ApplyServerSideEncryptionByDefault>"
+                          f"<SSEAlgorithm>{xml_text(algorithm)}</SSEAlgorithm></ApplyServerSideEncryptionByDefault>"
+                          "<BucketKeyEnabled>false</BucketKeyEnabled></Rule></ServerSideEncryptionConfiguration>")
+
+    def GetPublicAccessBlock(self, _req, bucket):
+        settings = bucket.settings["public"]
+        if not settings:
+            raise Fail(404, "NoSuchPublicAccessBlockConfiguration",
+                       "The public access block configuration was not found")
+        members = "".join(f"<{name}>{str(value).lower()}</{name}>" for name, value in settings.items())
+        return xml_answer(f"<PublicAccessBlockConfiguration {XMLNS}>{members}</PublicAccessBlockConfiguration>")
+
+    def GetBucketLogging(self, _req, bucket):
+        target = bucket.settings["logging"]
+        enabled = f"<LoggingEnabled><TargetBucket>{xml_text(target)}</TargetBucket><TargetPrefix>s3/</TargetPrefix>" \
+            "</LoggingEnabled>" if target else ""
+        return xml_answer(f"<BucketLoggingStatus {XMLNS}>{enabled}</BucketLoggingStatus>")
 
     def ListObjectsV2(self, req, bucket):
         if not req.who.may_list:
@@ -1280,6 +1312,7 @@ class DynamoDB:
     def __init__(self, server):
         self.server = server
         self.tables = {}  # name: {LockID: item}
+        self.described = {}  # name: members that tests change of what DescribeTable says; None takes one away
 
     def classify(self, req):
         target = req.headers.get("x-amz-target", "")
@@ -1401,12 +1434,14 @@ class DynamoDB:
     def DescribeTable(self, _req, body):
         name = body["TableName"]
         table = self.table(name, f"Requested resource not found: Table: {name} not found")
-        return {"Table": {
+        description = {
             "TableName": name, "TableStatus": "ACTIVE", "ItemCount": len(table), "TableSizeBytes": 0,
             "TableArn": f"arn:aws:dynamodb:{self.server.region}:123456789012:table/{name}",
             "KeySchema": [{"AttributeName": HASH_KEY, "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": HASH_KEY, "AttributeType": "S"}],
-            "CreationDateTime": 1.6e9, "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}}
+            "CreationDateTime": 1.6e9, "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}
+        description.update(self.described.get(name, {}))
+        return {"Table": {member: value for member, value in description.items() if value is not None}}
 
 
 # --- Faults --------------------------------------------------------------------------------------------------------
@@ -1705,6 +1740,7 @@ class Server:
         with self.lock:
             self.s3.buckets = {name: Bucket(self.versioned) for name in self.names[0]}
             self.dynamodb.tables = {name: {} for name in self.names[1]}
+            self.dynamodb.described = {}
             self.log.clear()
             self.offset, self.quirks = 0.0, {}
         self.set_faults([])

@@ -557,6 +557,29 @@ def without_the_right_to_list():
 
 
 @case
+def bucket_settings():
+    def ask(name):
+        return client.request("GET", "/tfbucket", params=[(name, "")])
+    with running() as (server, client):
+        contains(ask("encryption").body, b"<SSEAlgorithm>AES256<")
+        contains(ask("publicAccessBlock").body, b"<BlockPublicPolicy>true<")
+        contains(ask("logging").body, b"<TargetBucket>logs<")
+        server.s3.buckets["tfbucket"].settings.update(encryption=None, public=None, logging=None)
+        same((ask("encryption").status, ask("encryption").code),
+             (404, "ServerSideEncryptionConfigurationNotFoundError"))
+        same((ask("publicAccessBlock").status, ask("publicAccessBlock").code),
+             (404, "NoSuchPublicAccessBlockConfiguration"))
+        same((ask("logging").status, b"TargetBucket" in ask("logging").body), (200, False))
+        same(client.request("PUT", "/tfbucket", params=[("encryption", "")]).status, 501)
+        server.dynamodb.described["tflocks"] = {"BillingModeSummary": None, "TableStatus": "UPDATING"}
+        table = client.dynamodb("DescribeTable", {}).json["Table"]
+        same((table["TableStatus"], "BillingModeSummary" in table), ("UPDATING", False))
+        server.reset()
+        contains(ask("encryption").body, b"AES256")
+        same(client.dynamodb("DescribeTable", {}).json["Table"]["TableStatus"], "ACTIVE")
+
+
+@case
 def versioning():
     with running(versioned=True) as (_, client):
         one = client.put("k", b"1", if_none_match="*")
