@@ -40,14 +40,22 @@ static void begin(struct scheduler *scheduler, struct job *job)
 		scheduler_changed(scheduler, job);
 }
 
+/* Is @head sure to be next, and all there that it needs? */
+static bool is_next(const struct scheduler *scheduler, const struct line *line,
+		    const struct job *head)
+{
+	return line->active && job_status_is_running(line->active->status) && head &&
+	       !head->has_lost_runner && head->submitted == 0 && !head->is_awaited &&
+	       line->undecided == 0 && !line->pause_reason && !queue_is_paused(scheduler->queue);
+}
+
 /* The next one's runner is made ready while this one runs. */
 static void start_ahead(struct scheduler *scheduler, struct line *line)
 {
 	struct job *head = queue_head(line);
 	int r;
 
-	if (!line->active || !job_status_is_running(line->active->status) || !head ||
-	    head->has_lost_runner || head->submitted > 0 || head->is_awaited || line->undecided > 0)
+	if (!is_next(scheduler, line, head))
 		return;
 	lane_prepare(lane_of(line), head);
 	if (head->runner_pid)

@@ -552,9 +552,10 @@ class World:
         self.start_daemon()
 
     def vault(self):
-        """Where tfqd keeps environments, the folders of this world being on no tmpfs."""
+        """Where tfqd keeps environments: in its runtime directory if that is on a tmpfs, else in shared memory."""
+        beside = os.path.join(self.path, "run", "environments")
         name = hashlib.sha256(os.path.join(self.path, "state").encode()).hexdigest()[:16]
-        return f"/dev/shm/tfqd-{os.geteuid()}/{name}"
+        return beside if os.path.isdir(beside) else f"/dev/shm/tfqd-{os.geteuid()}/{name}"
 
     def end_jobs(self):
         """What still runs at the end of its case would keep tfqd from stopping."""
