@@ -180,16 +180,14 @@ static int print_json(const json_t *findings, const char *state)
 
 int cmd_doctor(int argc, char **argv)
 {
+	bool as_json = false, probe = false;
+	const struct command_value values[] = { { "json", .flag = &as_json },
+						{ "probe", .flag = &probe },
+						{ 0 } };
 	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
 	CLEANUP(backend_freep) struct backend *backend = NULL;
 	CLEANUP(json_freep) json_t *facts = NULL;
 	CLEANUP(json_freep) json_t *findings = NULL;
-	bool as_json = false, probe = false;
-	const struct command_value values[] = {
-		{ "json", .flag = &as_json },
-		{ "probe", .flag = &probe },
-		{ 0 },
-	};
 	int r;
 
 	if (command_parse(argc, argv, values) < 0)

@@ -124,6 +124,6 @@ int cmd_events(int argc, char **argv);
 int cmd_metrics(int argc, char **argv);
 int cmd_timeline(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
 int cmd_help(int argc, char **argv);
-int cmd_doctor(int argc, char **argv);

@@ -368,7 +368,7 @@ def wrong_parameters():
         for method, parameters, want in (("Info", {"id": "1"}, bad), ("Info", {"id": 1}, "io.tfqd.NoSuchJob"),
                                          ("Info", {"id": -1}, "io.tfqd.NoSuchJob"), ("Info", {"id": None}, bad),
                                          ("Cancel", {}, bad), ("Cancel", {"id": 99}, "io.tfqd.NoSuchJob"),
-                                         ("Resume", {}, bad), ("Resume", {"state": "x"}, "io.tfqd.NoSuchState"),
+                                         ("Resume", {}, "io.tfqd.NoSuchState"), ("Resume", {"state": "x"}, "io.tfqd.NoSuchState"),
                                          ("Hello", {"protocol": 1, "job": 1, "phase": "new"}, "io.tfqd.NoSuchJob"),
                                          ("Hello", {"protocol": 9}, "io.tfqd.VersionMismatch")):
             same(error_of(world, "io.tfqd." + method, **parameters), want, f"the error for {method} with {parameters}")
