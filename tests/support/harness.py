@@ -511,8 +511,18 @@ class World:
         if wait:
             self.daemon = program
             wait_for(lambda: self.is_served() or not program.is_running(), "tfqd's socket")
+            if program.is_running():
+                self.answers()
             check(program.is_running(), f"tfqd ended at once: {program.err}")
         return program
+
+    def answers(self):
+        """One can connect to it before it has begun to listen: it is up once it says something."""
+        try:
+            with Varlink(self.socket) as varlink:
+                varlink.call("org.varlink.service.GetInfo")
+        except (OSError, EOFError):
+            pass  # it has ended; who started it will see
 
     def is_served(self):
         try:
