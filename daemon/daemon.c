@@ -205,32 +205,12 @@ static int watch_signals(struct daemon *daemon)
 
 /* --- making one ------------------------------------------------------------------------------ */
 
-static int make_parts(struct daemon *daemon, char *const *env)
+/* With all that there was before a restart. */
+static int make_scheduler(struct daemon *daemon)
 {
 	static const struct scheduler_callbacks callbacks = { on_changed, on_counts, on_stopped };
-	static const struct store_callbacks memory = { on_commit, on_trouble };
 	int r;
 
-	r = server_socket_open(&daemon->socket, daemon->config->socket, daemon->access.submitters);
-	if (r < 0)
-		return r;
-	r = daemon_open_memory(daemon, &memory);
-	if (r < 0)
-		return r;
-	r = http_new(&daemon->http, daemon->event);
-	if (r < 0)
-		return log_error(r, "Failed to set up libcurl: %m");
-	r = identities_new(&daemon->identities, &(struct identities_setup){
-							.event = daemon->event,
-							.runner = daemon->runner,
-							.env = env,
-							.config = daemon->config,
-						});
-	if (r < 0)
-		return log_error(r, "Failed to set up the look for credentials: %m");
-	r = lock_probes_new(&daemon->probes, daemon->event);
-	if (r < 0)
-		return log_error(r, "Failed to set up the probes of stores: %m");
 	r = scheduler_new(&daemon->scheduler,
 			  &(struct scheduler_setup){
 				  .event = daemon->event,
@@ -263,8 +243,37 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	LIST_INIT(&daemon->requests.listeners);
 	TAILQ_INIT(&daemon->requests.waiting);
 	r = scheduler_restore(daemon->scheduler);
+	return r < 0 ? log_error(r, "Failed to bring back what was queued before: %m") : 0;
+}
+
+static int make_parts(struct daemon *daemon, char *const *env)
+{
+	static const struct store_callbacks memory = { on_commit, on_trouble };
+	int r;
+
+	r = server_socket_open(&daemon->socket, daemon->config->socket, daemon->access.submitters);
 	if (r < 0)
-		return log_error(r, "Failed to bring back what was queued before: %m");
+		return r;
+	r = daemon_open_memory(daemon, &memory);
+	if (r < 0)
+		return r;
+	r = http_new(&daemon->http, daemon->event);
+	if (r < 0)
+		return log_error(r, "Failed to set up libcurl: %m");
+	r = identities_new(&daemon->identities, &(struct identities_setup){
+							.event = daemon->event,
+							.runner = daemon->runner,
+							.env = env,
+							.config = daemon->config,
+						});
+	if (r < 0)
+		return log_error(r, "Failed to set up the look for credentials: %m");
+	r = lock_probes_new(&daemon->probes, daemon->event);
+	if (r < 0)
+		return log_error(r, "Failed to set up the probes of stores: %m");
+	r = make_scheduler(daemon);
+	if (r < 0)
+		return r;
 	r = listener_new(&daemon->listener, daemon->event, daemon->socket.fd, on_accept, daemon);
 	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
 }

@@ -84,8 +84,7 @@ struct job {
 	unsigned rows, columns;
 
 	/* the store */
-	uint64_t noted;     /* number of its last write */
-	uint64_t submitted; /* ... of its first; 0 once it is known to be on disk */
+	uint64_t submitted; /* number of its first write; 0 once it is known to be on disk */
 	uint64_t armed;     /* ... of the one that names its runner */
 	uint64_t go_after;  /* its runner is to be let go when that is on disk; 0: is not waiting */
 	bool is_undecided;  /* a runner of before a restart lives, and may yet say that it runs */

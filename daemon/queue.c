@@ -169,13 +169,12 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
 	return 0;
 }
 
-int queue_move_up(struct queue *queue, struct job *job, bool own)
+int queue_move_up(struct job *job, bool own)
 {
 	struct job_list *waiting = &job->line->waiting[job->priority];
 	struct job *target = TAILQ_FIRST(waiting), *before;
 	int64_t low;
 
-	(void)queue;
 	while (own && target->owner.uid != job->owner.uid)
 		target = TAILQ_NEXT(target, in_line); /* itself, if no other */
 	if (target == job)

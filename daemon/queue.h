@@ -67,7 +67,7 @@ bool queue_is_paused(const struct queue *queue);
  * @job, which waits, goes before all of its priority in its line; @own: before those of its owner
  * alone. Return: 0; -EALREADY if it was there; -ERANGE if there is no room, after a thousand such.
  */
-int queue_move_up(struct queue *queue, struct job *job, bool own);
+int queue_move_up(struct job *job, bool own);
 
 /*
  * Put @job, which was accepted before and whose rank says when, into its line: waiting at its

@@ -24,19 +24,17 @@ uint64_t scheduler_note(struct scheduler *scheduler, struct job *job)
 {
 	const bool is_over = job_status_is_final(job->status);
 
-	job->noted =
-		store_put_job(scheduler->setup.store,
-			      &(struct store_job){
-				      .id = job->id,
-				      .is_over = is_over,
-				      .ended_usec = job->ended_usec,
-				      .output_bytes =
-					      is_over ? job_files_size(scheduler->setup.jobs_dir,
-								       job->id)
-						      : 0,
-			      },
-			      job_record_make(job, scheduler->setup.host->boot));
-	return job->noted;
+	return store_put_job(scheduler->setup.store,
+			     &(struct store_job){
+				     .id = job->id,
+				     .is_over = is_over,
+				     .ended_usec = job->ended_usec,
+				     .output_bytes =
+					     is_over ? job_files_size(scheduler->setup.jobs_dir,
+								      job->id)
+						     : 0,
+			     },
+			     job_record_make(job, scheduler->setup.host->boot));
 }
 
 void scheduler_note_line(struct scheduler *scheduler, const struct line *line)

@@ -110,7 +110,7 @@ int scheduler_move_up(struct scheduler *scheduler, struct job *job, bool own)
 
 	if (job->status != JOB_QUEUED || !job->line || job->is_undecided)
 		return -ESRCH;
-	r = queue_move_up(scheduler->queue, job, own);
+	r = queue_move_up(job, own);
 	if (r < 0)
 		return r;
 	(void)scheduler_note(scheduler, job);

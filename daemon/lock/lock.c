@@ -223,11 +223,6 @@ bool lock_may_appear(const struct lock *lock)
 	return false;
 }
 
-bool lock_is_wanted(const struct lock *lock)
-{
-	return lock->wanted != 0;
-}
-
 const struct lockinfo_seen *lock_holder(const struct lock *lock)
 {
 	for (int i = 0; i < LOCK_KIND_COUNT; i++)

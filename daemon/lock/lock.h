@@ -137,7 +137,6 @@ bool lock_is_idle(const struct lock *lock);
  * minutes later (aws.md 4.5); it is looked for now and then, and removed if it does.
  */
 bool lock_may_appear(const struct lock *lock);
-bool lock_is_wanted(const struct lock *lock); /* by some job */
 
 /* Has a request for the held lock come back with anything but success, and not been settled yet? */
 bool lock_is_in_doubt(const struct lock *lock);

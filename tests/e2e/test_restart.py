@@ -161,17 +161,23 @@ def forgotten():
         lacks(str(work.order()), "b")
 
 
+def queue_piped(world, script, text=""):
+    """One job that runs until there is a file "end", and one behind it that has text on its stdin: (directory, both)."""
+    work = world.directory(init="by hand")
+    first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
+    wait_for(lambda: "started" in first.out, "the start")
+    with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
+        file.write(text)
+        file.seek(0)
+        second = work.spawn("apply", stdin=file, env=world.fake_terraform(script))
+    wait_for(lambda: "queued on" in second.err, "its place")
+    return work, first, second
+
+
 @case("what is piped into a job that waits gets to it after a restart: tfq comes back with it")
 def piped():
     with World(LEASES, terraform=False) as world:
-        work = world.directory(init="by hand")
-        first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
-        wait_for(lambda: "started" in first.out, "the start")
-        with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
-            file.write("yes\n" * 1000)
-            file.seek(0)
-            second = work.spawn("apply", stdin=file, env=world.fake_terraform("cat\n"))
-            wait_for(lambda: "queued on" in second.err, "its place")
+        work, first, second = queue_piped(world, "cat\n", "yes\n" * 1000)
         world.kill_daemon()
         work.write("end", "")
         wait_for(lambda: first.out and first.wait(), "the first one's end")
@@ -183,12 +189,7 @@ def piped():
 @case("a lock of before for which a job waited that is cancelled before it takes it: it is removed all the same")
 def cancelled_before():
     with World(LEASES, terraform=False) as world:
-        work = world.directory(init="by hand")
-        first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
-        wait_for(lambda: "started" in first.out, "the start")
-        with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
-            second = work.spawn("apply", stdin=file, env=world.fake_terraform("echo ran\n"))
-            wait_for(lambda: "queued on" in second.err, "its place")
+        work, first, second = queue_piped(world, "echo ran\n")
         second.send(signal.SIGKILL)
         world.kill_daemon()
         work.write("end", "")
@@ -202,12 +203,7 @@ def cancelled_before():
 @case("a job whose tfq does not come back is not waited for: it reads no input")
 def not_piped():
     with World(LEASES, terraform=False) as world:
-        work = world.directory(init="by hand")
-        first = work.spawn("apply", env=world.fake_terraform("echo started; while [ ! -e end ]; do sleep 0.05; done\n"))
-        wait_for(lambda: "started" in first.out, "the start")
-        with open(os.path.join(world.path, "input"), "w+", encoding="utf-8") as file:
-            second = work.spawn("apply", stdin=file, env=world.fake_terraform("cat > input; echo ran\n"))
-            wait_for(lambda: "queued on" in second.err, "its place")
+        work, _, second = queue_piped(world, "cat > input; echo ran\n")
         second.send(signal.SIGKILL)
         world.kill_daemon()
         work.write("end", "")
