@@ -126,9 +126,8 @@ bool runner_report(struct runner *runner, const char *event, json_t *parameters)
 	bool is_written;
 
 	parameters = add_event(runner, event, parameters);
-	send_report(runner, json_incref(parameters)); /* first: a hand-over may wait for it */
 	is_written = write_report(runner, parameters);
-	json_decref(parameters);
+	send_report(runner, parameters);
 	return is_written;
 }
 
