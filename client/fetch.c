@@ -3,12 +3,8 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <string.h>
 
-#include "client/exits.h"
-#include "client/print.h"
 #include "client/rpc.h"
-#include "common/cleanup.h"
 
 #define ANSWER_TIMEOUT_MS 30000
 
@@ -62,22 +58,27 @@ int fetch_jobs(struct varlink *varlink, const struct fetch *fetch, json_t *jobs,
 	return 0;
 }
 
+struct talk {
+	const struct fetch *fetch;
+	json_t *jobs, *error;
+};
+
+/* Once more on another connection: it goes on behind the last page. */
+static int ask_pages(struct varlink *varlink, void *userdata)
+{
+	struct talk *talk = userdata;
+
+	return fetch_jobs(varlink, talk->fetch, talk->jobs, &talk->error);
+}
+
 int fetch_or_tell(const struct fetch *fetch, json_t *jobs)
 {
-	CLEANUP(varlink_freep) struct varlink *varlink = NULL;
-	json_t *error = NULL;
+	struct talk talk = { fetch, jobs, NULL };
 	int r;
 
-	r = rpc_connect(&varlink);
-	if (r != 0)
-		return r;
-	r = fetch_jobs(varlink, fetch, jobs, &error);
-	if (r > 0) {
-		r = rpc_check(error);
-		json_decref(error);
-	} else if (r < 0) {
-		print_error("tfqd did not answer: %s", strerror(-r));
-		r = EXIT_NO_DAEMON;
-	}
+	r = rpc_talk(fetch->method, ask_pages, &talk);
+	if (r == 0 && talk.error)
+		r = rpc_check(talk.error);
+	json_decref(talk.error);
 	return r;
 }

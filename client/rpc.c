@@ -9,10 +9,14 @@
 
 #include "client/exits.h"
 #include "client/print.h"
+#include "common/clock.h"
+#include "common/parse.h"
 #include "common/paths.h"
 #include "common/wire.h"
 
 #define ANSWER_TIMEOUT_MS 30000
+#define RETURN_MAX        (10 * USEC_PER_SEC) /* what a restart may take */
+#define RETURN_PAUSE_MS   100
 
 static int say_unreachable(const char *path, int error)
 {
@@ -34,17 +38,73 @@ static int say_unreachable(const char *path, int error)
 	return EXIT_NO_DAEMON;
 }
 
+static char *find_socket(void)
+{
+	char *path = paths_client_socket();
+
+	if (!path)
+		print_error("cannot tell where tfqd's socket is: set TFQ_SOCKET");
+	return path;
+}
+
 int rpc_connect(struct varlink **ret)
 {
-	AUTO_FREE char *path = paths_client_socket();
+	AUTO_FREE char *path = find_socket();
 	int r;
 
-	if (!path) {
-		print_error("cannot tell where tfqd's socket is: set TFQ_SOCKET");
+	if (!path)
 		return EXIT_NO_DAEMON;
-	}
 	r = varlink_connect(ret, path);
 	return r < 0 ? say_unreachable(path, r) : 0;
+}
+
+static bool is_reading(const char *method)
+{
+	static const char *const methods[] = { WIRE_LIST,    WIRE_INFO, WIRE_HISTORY, WIRE_EVENTS,
+					       WIRE_METRICS, WIRE_WHO,  WIRE_LOGS };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strcmp(methods[i], method) == 0)
+			return true;
+	return false;
+}
+
+/* Was the connection lost, or is it refused since then, as while tfqd restarts? */
+static bool is_away(int r)
+{
+	return r == -ECONNRESET || r == -EPIPE || r == -ECONNREFUSED || r == -ENOENT;
+}
+
+int rpc_talk(const char *method, int (*ask)(struct varlink *varlink, void *userdata),
+	     void *userdata)
+{
+	AUTO_FREE char *path = find_socket();
+	const uint64_t until_usec = clock_usec(CLOCK_MONOTONIC) + RETURN_MAX;
+	bool was_there = false;
+	int r;
+
+	if (!path)
+		return EXIT_NO_DAEMON;
+	for (;;) {
+		CLEANUP(varlink_freep) struct varlink *varlink = NULL;
+
+		r = varlink_connect(&varlink, path);
+		if (r < 0 && !was_there)
+			return say_unreachable(path, r);
+		was_there = true;
+		if (r >= 0)
+			r = ask(varlink, userdata);
+		if (r >= 0)
+			return 0;
+		if (!is_away(r) || !is_reading(method) || clock_usec(CLOCK_MONOTONIC) >= until_usec)
+			break;
+		(void)poll(NULL, 0, RETURN_PAUSE_MS);
+	}
+	print_error("tfqd did not answer: %s%s", r == -ETIMEDOUT ? "time-out" : strerror(-r),
+		    is_away(r) && !is_reading(method)
+			    ? "; whether it has done it is not known, 'tfq queue --all' shows"
+			    : "");
+	return EXIT_NO_DAEMON;
 }
 
 /* clang-format off */
@@ -123,26 +183,34 @@ int rpc_wait(struct varlink *varlink, json_t **ret, int timeout_ms)
 	}
 }
 
+struct question {
+	json_t *call, *answer;
+	int fd;
+};
+
+static int ask_question(struct varlink *varlink, void *userdata)
+{
+	struct question *question = userdata;
+	int r = varlink_send(varlink, question->call, NULL, 0);
+
+	if (r >= 0)
+		r = rpc_wait(varlink, &question->answer, ANSWER_TIMEOUT_MS);
+	if (r <= 0)
+		return r == 0 ? -ETIMEDOUT : r;
+	question->fd = varlink_take_fd(varlink);
+	return 0;
+}
+
 int rpc_ask_fd(const char *method, json_t *parameters, json_t **ret, int *ret_fd)
 {
-	CLEANUP(varlink_freep) struct varlink *varlink = NULL;
-	json_t *call = varlink_call(method, parameters);
-	int r;
+	struct question question = { .call = varlink_call(method, parameters), .fd = -1 };
+	const int r = rpc_talk(method, ask_question, &question);
 
-	r = rpc_connect(&varlink);
-	if (r != 0) {
-		json_decref(call);
+	json_decref(question.call);
+	if (r != 0)
 		return r;
-	}
-	r = varlink_send(varlink, call, NULL, 0);
-	json_decref(call);
-	if (r >= 0)
-		r = rpc_wait(varlink, ret, ANSWER_TIMEOUT_MS);
-	if (r <= 0) {
-		print_error("tfqd did not answer: %s", r == 0 ? "time-out" : strerror(-r));
-		return EXIT_NO_DAEMON;
-	}
-	*ret_fd = varlink_take_fd(varlink);
+	*ret = question.answer;
+	*ret_fd = question.fd;
 	return 0;
 }
 

@@ -10,6 +10,15 @@
 int rpc_connect(struct varlink **ret);
 
 /*
+ * Connect, and let @ask, which returns 0 or a negative errno, do the rest. It is called again, on
+ * a new connection, if one is lost, for up to 10 s, where @method only reads: a restart of tfqd is
+ * nobody's failure.
+ * Return: 0, or the exit code; then the user has been told.
+ */
+int rpc_talk(const char *method, int (*ask)(struct varlink *varlink, void *userdata),
+	     void *userdata);
+
+/*
  * Call @method with @parameters, which are stolen, on a connection of its own.
  * Return: 0 and the answer, which may be an error, in *@ret, the caller's; or the exit code,
  * and the user has been told.

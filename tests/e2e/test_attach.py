@@ -72,6 +72,38 @@ def attach_over():
         contains(result.err, "#7 failed: terraform says no")
 
 
+@case("a question is asked again if tfqd restarts before it answers; what changes something is not")
+def ask_again():
+    job = {"id": 7, "status": "done", "uid": os.getuid(), "state": "s3://b/k", "user": "u", "command": "apply"}
+    with fake() as (world, tfqd):
+        program = world.spawn(TFQ, "info", "7")
+        tfqd.accept("Info")
+        tfqd.stop()
+        tfqd.start()
+        tfqd.accept("Info").close()
+        tfqd.accept("Info").send({"parameters": {"job": job}})
+        result = program.wait()
+        same((result.code, result.err), (0, ""), "info")
+        contains(result.out, "done")
+
+        program = world.spawn(TFQ, "queue")
+        link = tfqd.accept("List")
+        link.send({"parameters": {"jobs": [job], "more": True}})
+        tfqd.stop()
+        tfqd.start()
+        link = tfqd.accept("List")
+        same(link.parameters["after"], 7, "where it goes on")
+        link.send({"parameters": {"jobs": [{**job, "id": 8}], "more": False}})
+        result = program.wait()
+        same((result.code, result.err, result.out.count("done")), (0, "", 2), "queue")
+
+        program = world.spawn(TFQ, "cancel", "7")
+        tfqd.accept("Cancel").close()
+        result = program.wait()
+        same(result.code, 69, "cancel")
+        contains(result.err, "whether it has done it is not known")
+
+
 @case("attach refuses nonsense, and says what tfqd says of rights and of jobs that are not there")
 def attach_bad():
     with fake() as (world, tfqd):
