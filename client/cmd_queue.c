@@ -26,9 +26,15 @@ struct queue {
 	bool watch;
 };
 
+/* Is what is shown by itself enough? A job has three times as much to tell. */
+static bool is_brief(const struct queue *queue)
+{
+	return !queue->show.as_json && !queue->columns && !queue->show.filter.user;
+}
+
 static int fetch(const struct queue *queue, json_t *jobs)
 {
-	json_t *parameters = json_pack("{s:b}", "all", queue->all);
+	json_t *parameters = json_pack("{s:b, s:b}", "all", queue->all, "brief", is_brief(queue));
 	const struct fetch what = { .method = WIRE_LIST,
 				    .cursor = "after",
 				    .parameters = parameters };

@@ -21,6 +21,7 @@
 #include "common/wire.h"
 
 #define READ_CHUNK  ((size_t)4096) /* bytes by which the input buffer grows at least */
+#define GUESS_MIN   ((size_t)1024) /* bytes of a message: what most have */
 #define FDS_PENDING 16             /* descriptors that may wait for their message to be read */
 
 /* A message that waits to be written; descriptors go with its first byte. */
@@ -47,6 +48,7 @@ struct varlink {
 
 	struct outgoing *out, **out_last;
 	size_t out_bytes;
+	size_t guess; /* bytes that the next message to be sent may have */
 };
 
 static struct outgoing *outgoing_free(struct outgoing *out)
@@ -78,6 +80,7 @@ int varlink_new(struct varlink **ret, int fd)
 		return -ENOMEM;
 	varlink->fd = TAKE_FD(owned);
 	varlink->out_last = &varlink->out;
+	varlink->guess = GUESS_MIN;
 	*ret = varlink;
 	return 0;
 }
@@ -302,23 +305,35 @@ int varlink_take_fd(struct varlink *varlink)
 	return varlink->taken[varlink->taken_next++];
 }
 
-/* Serialise straight into the queue's own buffer: one copy, and one place to wipe. */
-static int outgoing_new(struct outgoing **ret, const json_t *message)
+/* Serialise straight into the queue's own buffer: one copy, and one place to wipe. Most often once:
+ * a message is seldom larger than the one before. */
+static int outgoing_new(struct outgoing **ret, const json_t *message, size_t *guess)
 {
-	struct outgoing *out;
-	const size_t len = json_dumpb(message, NULL, 0, JSON_COMPACT);
+	CLEANUP(outgoing_freep) struct outgoing *out = NULL;
+	size_t size, len = *guess;
 
-	if (len == 0)
-		return -EILSEQ;
-	if (len > WIRE_MESSAGE_MAX)
-		return -EMSGSIZE;
-	out = malloc(sizeof(*out) + len + 1);
-	if (!out)
-		return -ENOMEM;
-	*out = (struct outgoing){ .len = len + 1 };
-	(void)json_dumpb(message, out->bytes, len, JSON_COMPACT);
+	do {
+		size = len + 1;
+		out = outgoing_free(out);
+		out = malloc(sizeof(*out) + size);
+		if (!out)
+			return -ENOMEM;
+		*out = (struct outgoing){ .len = size };
+		len = json_dumpb(message, out->bytes, size, JSON_COMPACT);
+		if (len == 0)
+			return -EILSEQ;
+		if (len > WIRE_MESSAGE_MAX)
+			return -EMSGSIZE;
+	} while (len >= size);
+	*guess = len > GUESS_MIN ? len : GUESS_MIN;
+	out->len = len + 1;
 	out->bytes[len] = 0;
-	*ret = out;
+	if (size > 2 * out->len) { /* it may have to wait for long */
+		struct outgoing *less = realloc(out, sizeof(*out) + out->len);
+
+		out = less ? less : out;
+	}
+	*ret = TAKE_PTR(out);
 	return 0;
 }
 
@@ -331,7 +346,7 @@ int varlink_send(struct varlink *varlink, const json_t *message, const int *fds,
 
 	if (!message)
 		return -ENOMEM;
-	r = outgoing_new(&out, message);
+	r = outgoing_new(&out, message, &varlink->guess);
 	if (r < 0)
 		return r;
 	if (varlink->out_bytes + out->len > WIRE_BACKLOG_MAX)

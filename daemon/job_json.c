@@ -53,6 +53,33 @@ static void add_verdict(json_t *object, const struct line *line, const struct lo
 	}
 }
 
+/* When its turn may come. */
+static void add_prospect(json_t *object, const struct job *job)
+{
+	if (job->line && job->usual_usec > 0)
+		json_object_set_new(object, "usual", json_integer((json_int_t)job->usual_usec));
+	if (job->line && job->eta_usec > 0)
+		json_object_set_new(object, "eta", json_integer((json_int_t)job->eta_usec));
+}
+
+/* Why it does not go on, or what came of it: the last of these that is so. */
+static void add_message(json_t *object, const struct job *job, const struct lock *lock)
+{
+	const struct line *line = job->line;
+	const bool is_locking = line && line->active == job && job->status == JOB_LOCKING;
+
+	if (line && line->hold_reason)
+		json_object_set_new(object, "message", json_string(line->hold_reason));
+	else if (line && line->pause_reason && line->active != job)
+		json_object_set_new(object, "message", json_string(line->pause_reason));
+	if (lock && is_locking)
+		add_verdict(object, line, lock);
+	if (lock && is_locking && *lock_error(lock))
+		json_object_set_new(object, "message", json_string(lock_error(lock)));
+	if (job->message)
+		json_object_set_new(object, "message", json_string(job->message));
+}
+
 /* Who does it wait for: the job that runs, or a holder outside? */
 static void add_waiting(json_t *object, const struct job *job, const struct lock *lock)
 {
@@ -63,24 +90,10 @@ static void add_waiting(json_t *object, const struct job *job, const struct lock
 		return;
 	if (active && active != job)
 		json_object_set_new(object, "ahead", ahead_json(active));
-	if (line->hold_reason)
-		json_object_set_new(object, "message", json_string(line->hold_reason));
-	else if (line->pause_reason && active != job)
-		json_object_set_new(object, "message", json_string(line->pause_reason));
 	if (line->pause_reason)
 		json_object_set_new(object, "paused", json_true());
-	if (job->usual_usec > 0)
-		json_object_set_new(object, "usual", json_integer((json_int_t)job->usual_usec));
-	if (job->eta_usec > 0)
-		json_object_set_new(object, "eta", json_integer((json_int_t)job->eta_usec));
-	if (!lock)
-		return;
-	if (active && active->status == JOB_LOCKING && lock_holder(lock))
+	if (lock && active && active->status == JOB_LOCKING && lock_holder(lock))
 		json_object_set_new(object, "holder", holder_json_of(lock));
-	if (active == job && job->status == JOB_LOCKING)
-		add_verdict(object, line, lock);
-	if (active == job && job->status == JOB_LOCKING && *lock_error(lock))
-		json_object_set_new(object, "message", json_string(lock_error(lock)));
 }
 
 static void add_run(json_t *object, const struct job *job)
@@ -91,8 +104,6 @@ static void add_run(json_t *object, const struct job *job)
 		json_object_set_new(object, "reason", json_string(job->reason));
 	if (job->lock_id[0] && job_is_locked_by_us(job))
 		json_object_set_new(object, "lock_id", json_string(job->lock_id));
-	if (job->message)
-		json_object_set_new(object, "message", json_string(job->message));
 	if (job->pid && job_status_is_running(job->status))
 		json_object_set_new(object, "pid", json_integer(job->pid));
 	if (job->exit_code >= 0 && job_status_is_final(job->status))
@@ -108,10 +119,13 @@ static void add_run(json_t *object, const struct job *job)
 				    json_integer((json_int_t)job->handover_usec));
 }
 
+static uint64_t line_length(const struct job *job)
+{
+	return job->line ? job->line->waiting_count + (job->line->active ? 1 : 0) : 1;
+}
+
 json_t *job_json(const struct job *job, const struct lock *lock)
 {
-	const uint64_t position = queue_position(job);
-	const uint64_t of = job->line ? job->line->waiting_count + (job->line->active ? 1 : 0) : 1;
 	json_t *object;
 
 	object = json_pack(
@@ -120,12 +134,42 @@ json_t *job_json(const struct job *job, const struct lock *lock)
 		job->backend->name, "user", job->owner.name, "uid", (json_int_t)job->owner.uid,
 		"command", job->command, "directory", job->state_directory, "workspace",
 		job->backend->workspace, "lock", job->why_child ? job->why_child : "tfqd",
-		"priority", job_priority_name(job->priority), "position", (json_int_t)position,
-		"of", (json_int_t)of, "submitted", (json_int_t)job->submitted_usec, "started",
-		(json_int_t)job->started_usec, "ended", (json_int_t)job->ended_usec);
+		"priority", job_priority_name(job->priority), "position",
+		(json_int_t)queue_position(job), "of", (json_int_t)line_length(job), "submitted",
+		(json_int_t)job->submitted_usec, "started", (json_int_t)job->started_usec, "ended",
+		(json_int_t)job->ended_usec);
 	if (!object)
 		return NULL;
 	add_waiting(object, job, lock);
+	add_prospect(object, job);
+	add_message(object, job, lock);
 	add_run(object, job);
+	return object;
+}
+
+static void add_time(json_t *object, const char *name, uint64_t usec)
+{
+	if (usec > 0)
+		json_object_set_new(object, name, json_integer((json_int_t)usec));
+}
+
+json_t *job_json_brief(const struct job *job, const struct lock *lock)
+{
+	json_t *object =
+		json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)job->id,
+			  "status", job_status_name(job->status), "state", job->backend->name,
+			  "user", job->owner.name, "command", job->command, "position",
+			  (json_int_t)queue_position(job), "of", (json_int_t)line_length(job),
+			  "submitted", (json_int_t)job->submitted_usec);
+
+	if (!object)
+		return NULL;
+	add_time(object, "started", job->started_usec);
+	add_time(object, "ended", job->ended_usec);
+	add_prospect(object, job);
+	if (queue_position(job) == 1) /* the others wait for the same */
+		add_message(object, job, lock);
+	if (job->label)
+		json_object_set_new(object, "label", json_string(job->label));
 	return object;
 }

@@ -11,6 +11,9 @@
  * out of memory. */
 json_t *job_json(const struct job *job, const struct lock *lock);
 
+/* The same in brief, for a row in a list: see List in the interface. */
+json_t *job_json_brief(const struct job *job, const struct lock *lock);
+
 /* What was read of a lock (type Holder). Return: a new object, or NULL when out of memory. */
 json_t *holder_json(const struct lockinfo_seen *holder);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SECONDS_SIZE 32
 #define BUCKET_COUNT 10
 
 static uint64_t counters[METRIC_COUNT];
@@ -76,21 +77,30 @@ static void put_counters(FILE *out)
 	}
 }
 
+/* As OpenMetrics wants its thresholds: 0.5 and 60.0, not 0.500000 or 60. */
+static const char *seconds_text(char *buf, uint64_t usec)
+{
+	size_t len = (size_t)snprintf(buf, SECONDS_SIZE, "%" PRIu64 ".%06" PRIu64, usec / 1000000,
+				      usec % 1000000);
+
+	while (buf[len - 1] == '0' && buf[len - 2] != '.')
+		buf[--len] = '\0';
+	return buf;
+}
+
 static void put_times(FILE *out)
 {
 	for (size_t i = 0; i < METRIC_TIME_COUNT; i++) {
 		const char *name = time_names[i].name;
 		uint64_t sum = 0;
+		char bound[SECONDS_SIZE];
 
 		(void)fprintf(out, "# TYPE %s histogram\n# UNIT %s seconds\n# HELP %s %s\n", name,
 			      name, name, time_names[i].help);
 		for (size_t k = 0; k < BUCKET_COUNT; k++) {
-			const uint64_t bound = time_names[i].bounds_usec[k];
-
 			sum += times[i].buckets[k];
-			(void)fprintf(out,
-				      "%s_bucket{le=\"%" PRIu64 ".%06" PRIu64 "\"} %" PRIu64 "\n",
-				      name, bound / 1000000, bound % 1000000, sum);
+			(void)fprintf(out, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name,
+				      seconds_text(bound, time_names[i].bounds_usec[k]), sum);
 		}
 		(void)fprintf(out,
 			      "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_count %" PRIu64

@@ -14,19 +14,41 @@
 #include "daemon/request_parts.h"
 #include "daemon/submit.h"
 
-json_t *request_json_of(const struct request_context *context, const struct job *job)
+static void prepare_json(const struct request_context *context, const struct job *job)
 {
-	struct scheduler *scheduler = context->scheduler;
-	const char *paused = scheduler_pause_reason(scheduler);
+	if (job->line)
+		scheduler_estimate(context->scheduler, job->line);
+}
+
+/* What stops all lines is told of each of them. */
+static void add_pause(const struct request_context *context, const struct job *job, json_t *object)
+{
+	const char *paused = scheduler_pause_reason(context->scheduler);
+
+	if (!object || !paused || job->status != JOB_QUEUED)
+		return;
+	(void)json_object_set_new(object, "paused", json_true());
+	(void)json_object_set_new(object, "message", json_string(paused));
+}
+
+static json_t *brief_json_of(const struct request_context *context, const struct job *job)
+{
 	json_t *object;
 
-	if (job->line)
-		scheduler_estimate(scheduler, job->line);
+	prepare_json(context, job);
+	object = job_json_brief(job, scheduler_lock(job->line));
+	if (queue_position(job) == 1)
+		add_pause(context, job, object);
+	return object;
+}
+
+json_t *request_json_of(const struct request_context *context, const struct job *job)
+{
+	json_t *object;
+
+	prepare_json(context, job);
 	object = job_json(job, scheduler_lock(job->line));
-	if (object && paused && job->status == JOB_QUEUED) {
-		(void)json_object_set_new(object, "paused", json_true());
-		(void)json_object_set_new(object, "message", json_string(paused));
-	}
+	add_pause(context, job, object);
 	return object;
 }
 
@@ -168,24 +190,36 @@ static void do_submit(const struct call *call)
 		request_accept_later(call, TAKE_PTR(made));
 }
 
+static const struct job *first_after(const struct scheduler *scheduler, uint64_t id)
+{
+	const struct job *job = scheduler_find(scheduler, id);
+
+	if (job)
+		return TAILQ_NEXT(job, in_all);
+	job = TAILQ_FIRST(scheduler_jobs(scheduler));
+	while (job && job->id <= id)
+		job = TAILQ_NEXT(job, in_all);
+	return job;
+}
+
 static void do_list(const struct call *call)
 {
 	const bool all = json_is_true(json_object_get(call->parameters, "all"));
+	const bool is_brief = json_is_true(json_object_get(call->parameters, "brief"));
 	const uint64_t after =
 		(uint64_t)json_integer_value(json_object_get(call->parameters, "after"));
-	const struct job *job;
+	json_t *(*const json_of)(const struct request_context *, const struct job *) =
+		is_brief ? brief_json_of : request_json_of;
+	const struct job *job = first_after(call->context->scheduler, after);
 	json_t *jobs = json_array();
 	bool has_more = false;
 
-	TAILQ_FOREACH(job, scheduler_jobs(call->context->scheduler), in_all)
-	{
-		if (job->id <= after || (!all && job_status_is_final(job->status)))
+	for (; job && !has_more; job = TAILQ_NEXT(job, in_all)) {
+		if (!all && job_status_is_final(job->status))
 			continue;
-		if (json_array_size(jobs) >= WIRE_LIST_PAGE) {
-			has_more = true;
-			break;
-		}
-		(void)json_array_append_new(jobs, request_json_of(call->context, job));
+		has_more = json_array_size(jobs) >= WIRE_LIST_PAGE;
+		if (!has_more)
+			(void)json_array_append_new(jobs, json_of(call->context, job));
 	}
 	request_reply(call, json_pack("{s:o, s:b}", "jobs", jobs, "more", has_more));
 }

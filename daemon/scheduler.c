@@ -26,8 +26,6 @@
 
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
 #define EXPIRY_PAUSE_USEC   (5 * USEC_PER_SEC)
-#define USUAL_MIN           3 /* runs of a kind that tell how long one takes */
-#define USUAL_MAX           15
 
 /* --- the register ---------------------------------------------------------------------------- */
 
@@ -101,33 +99,16 @@ uint64_t scheduler_running_count(const struct scheduler *scheduler)
 	return count;
 }
 
-static int compare_times(const void *a, const void *b)
-{
-	const uint64_t *left = a, *right = b;
-
-	return *left < *right ? -1 : *left > *right;
-}
-
 uint64_t scheduler_usual(const struct scheduler *scheduler, const struct job *job)
 {
-	uint64_t took[USUAL_MAX];
-	const struct job *past;
-	size_t count = 0;
+	return usual_usec(scheduler->usual, job->backend->identity, job->subcommand);
+}
 
-	TAILQ_FOREACH_REVERSE(past, &scheduler->all, job_list, in_all)
-	{
-		if (count == USUAL_MAX)
-			break;
-		if (past->status == JOB_DONE && past->started_usec > 0 &&
-		    past->ended_usec > past->started_usec &&
-		    strcmp(past->subcommand, job->subcommand) == 0 &&
-		    strcmp(past->backend->identity, job->backend->identity) == 0)
-			took[count++] = past->ended_usec - past->started_usec;
-	}
-	if (count < USUAL_MIN)
-		return 0;
-	qsort(took, count, sizeof(took[0]), compare_times);
-	return took[count / 2];
+void scheduler_learn(struct scheduler *scheduler, const struct job *job)
+{
+	if (job->status == JOB_DONE && job->started_usec > 0 && job->ended_usec > job->started_usec)
+		usual_add(scheduler->usual, job->backend->identity, job->subcommand,
+			  job->ended_usec - job->started_usec);
 }
 
 bool scheduler_is_stopping(const struct scheduler *scheduler)
@@ -209,6 +190,7 @@ static void end_job(struct scheduler *scheduler, struct job *job, const struct l
 	scheduler->over_count++;
 	scheduler->ended_count++;
 	count_end(job);
+	scheduler_learn(scheduler, job);
 	log_end(job);
 	scheduler_audit(scheduler, job_status_name(job->status), job, (uid_t)-1,
 			job->message ? job->message : "");
@@ -425,6 +407,8 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 			      .max_queued = config->max_queued,
 			      .max_queued_per_user = config->max_queued_per_user,
 		      });
+	if (r >= 0)
+		r = usual_new(&scheduler->usual);
 	if (r < 0)
 		return r;
 	r = make_sources(scheduler);
@@ -452,6 +436,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 		lane_free(lane_of(line));
 		queue_drop_line(scheduler->queue, line);
 	}
+	usual_free(scheduler->usual);
 	queue_free(scheduler->queue);
 	sd_event_source_disable_unref(scheduler->pump);
 	sd_event_source_disable_unref(scheduler->pump_late);

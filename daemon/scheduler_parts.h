@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/scheduler.h"
+#include "daemon/usual.h"
 
 #define LANE_QUARANTINE_USEC UINT64_C(30000000) /* aws.md 7.3: delta */
 
@@ -14,6 +15,7 @@ struct scheduler {
 	struct queue *queue;
 	struct job_list all;
 	void *by_id; /* tsearch(3) */
+	struct usual *usual;
 	uint64_t next_id;
 	uint64_t over_count;
 	uint64_t ended_count;   /* since the start: what is usual may have changed */
@@ -68,6 +70,8 @@ void scheduler_refuse_soon(struct scheduler *scheduler, struct job *job, const c
 	__attribute__((format(printf, 3, 4)));
 /* How long jobs like @job have taken, the middle one of those that are known; 0: too few are. */
 uint64_t scheduler_usual(const struct scheduler *scheduler, const struct job *job);
+/* @job is over: remember how long it took. */
+void scheduler_learn(struct scheduler *scheduler, const struct job *job);
 
 /* Into the list of all, and findable. Return: 0 or -ENOMEM. */
 int scheduler_register(struct scheduler *scheduler, struct job *job);

@@ -278,6 +278,7 @@ static int restore_over(struct scheduler *scheduler, struct job *job)
 {
 	job->runner_pid = 0;
 	scheduler->over_count++;
+	scheduler_learn(scheduler, job);
 	return scheduler_register(scheduler, job);
 }
 

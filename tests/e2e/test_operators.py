@@ -1,13 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Who goes first, what stands still, what was, and what is counted: Pause, Up, supersede, History, Events, Metrics."""
+import copy
+import json
 import os
+import re
+import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import KEY, Varlink, VarlinkError, World, case, check, contains, main, ran, same, wait_for  # noqa: E402
+from harness import (BACKEND_FILE, KEY, Skip, Varlink, VarlinkError, World, case, check, contains,  # noqa: E402
+                     main, ran, same, wait_for)
 
 STATE = f"s3://tfbucket/{KEY}"
+COLUMNS = "id,state-name,status,pos,user,command,waited/ran,eta,label"
 WAITS = "echo started; while [ ! -e end ]; do sleep 0.05; done; echo $TFQ_JOB >> runs\n"
 
 
@@ -22,6 +29,15 @@ def held(world):
     first = submit(work, env)
     wait_for(lambda: world.job(first)["status"] == "running", "the first one's start")
     return work, env, first
+
+
+def submission(world, work, key):
+    """What tfq would send, without a tfq: as fast as it can be."""
+    backend = copy.deepcopy(BACKEND_FILE)
+    backend["backend"]["config"].update(key=key, endpoints={"s3": world.url})
+    return {"protocol": 1, "argv": ["apply"], "directory": work.path, "state_directory": work.path,
+            "backend": json.dumps(backend), "workspace": "default", "umask": 18,
+            "environment": ["PATH=" + world.env["PATH"], "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s"]}
 
 
 def open_gate(work):
@@ -154,6 +170,58 @@ def metrics():
             check(line.startswith("# ") or len(line.split()) == 2, f"no metric: {line!r}")
 
 
+@case("promtool finds nothing to say about the metrics")
+def promtool():
+    if not shutil.which("promtool"):
+        raise Skip("there is no promtool")
+    with World(terraform=False) as world:
+        work, _, _ = held(world)
+        open_gate(work)
+        text = ran(world.tfq("metrics")).out
+        # It reads the older text format, in which a counter's family has its samples' name.
+        counters = re.findall(r"^# TYPE (\S+) counter$", text, re.M)
+        check(len(counters) > 5, f"the counters are {counters}")
+        for name in counters:
+            text = re.sub(rf"^(# (?:TYPE|HELP) {name}) ", r"\1_total ", text, flags=re.M)
+        result = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+        same((result.returncode, result.stdout + result.stderr), (0, ""), "what promtool says")
+
+
+@case("a list in brief says of each job what the whole one does, but less, page by page")
+def brief():
+    with World("[queue]\nmax_queued = 700\nmax_queued_per_user = 700\n", terraform=False) as world:
+        work, env, first = held(world)
+        submit(work, env, "--label", "a label")
+        world.call("Pause")
+        with Varlink(world.socket) as link:
+            for i in range(600):
+                link.call("io.tfqd.Submit", **submission(world, work, f"k{i % 7}"))
+            pages = {brief: [link.call("io.tfqd.List", brief=brief)] for brief in (True, False)}
+            for brief, answers in pages.items():
+                while answers[-1]["more"]:
+                    after = answers[-1]["jobs"][-1]["id"]
+                    answers.append(link.call("io.tfqd.List", brief=brief, after=after))
+            jobs = {brief: [job for answer in answers for job in answer["jobs"]] for brief, answers in pages.items()}
+            gone = link.call("io.tfqd.List", after=10 ** 9)
+        same([len(answer["jobs"]) for answer in pages[True]], [500, 102], "the jobs of each page")
+        same(gone, {"jobs": [], "more": False}, "after what never was")
+        allowed = {"id", "status", "state", "user", "command", "position", "of", "submitted", "started", "ended",
+                   "usual", "eta", "label", "message", "paused"}
+        for short, whole in zip(jobs[True], jobs[False], strict=True):
+            check(set(short) <= allowed, f"it has {set(short) - allowed}")
+            same({**whole, **short}, whole, "the whole one, with what the short one says")
+            same(short.get("started", 0), whole["started"], "its start")
+        check(any("label" in job for job in jobs[True]), "no label")
+        rows = world.tfq("queue").out.splitlines()
+        same(world.tfq("queue", "--columns", COLUMNS).out.count("\n"), len(rows), "the lines of both tables")
+        same(world.tfq("queue", "--user", "nobody").out, "Nothing is queued.\n", "of a user who has none")
+        with Varlink(world.socket) as link:
+            for job in jobs[True]:
+                if job["id"] != first:
+                    link.call("io.tfqd.Cancel", id=job["id"], waiting=True)
+        open_gate(work)
+
+
 @case("how long jobs usually take, and when the next one's turn comes, once three have run")
 def estimates():
     with World(terraform=False) as world:
@@ -170,6 +238,12 @@ def estimates():
         check("eta" not in jobs[0], "a time for what runs")
         work.write("end", "")
         wait_for(lambda: world.job(third)["status"] == "done", "the end")
+        world.restart_daemon()
+        os.unlink(os.path.join(work.path, "end"))
+        again = submit(work, env)
+        same("usual" in world.job(again), True, "whether it is known after a restart")
+        work.write("end", "")
+        wait_for(lambda: world.job(again)["status"] == "done", "the end")
 
 
 @case("what was typed is told to its owner after a restart, unless a value in it was hidden")
