@@ -167,7 +167,7 @@ static int run_again(const json_t *job, struct run_options *options)
 	r = enter(job);
 	if (r != 0)
 		return r;
-	if (!options->quiet) {
+	if (!options->quiet && !options->json) {
 		print_error("again, in %s: %s",
 			    json_string_value(json_object_get(job, "directory")),
 			    print_text(shown, sizeof(shown), job, "command"));

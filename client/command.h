@@ -69,7 +69,8 @@ struct command_value {
 			{ "reason", .text = &(o).reason }, { "priority", .text = &(o).priority }, \
 			{ "no-wait", .flag = &(o).no_wait },                                      \
 			{ "wait-timeout", .usec = &(o).wait_timeout_usec },                       \
-			{ "supersede", .flag = &(o).supersede }, { "quiet", .flag = &(o).quiet }, \
+			{ "supersede", .flag = &(o).supersede }, { "json", .flag = &(o).json },   \
+			{ "quiet", .flag = &(o).quiet },                                          \
 		{                                                                                 \
 			0                                                                         \
 		}                                                                                 \

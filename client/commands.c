@@ -33,6 +33,7 @@
 	{ "no-wait", 0, NULL, "exit with 75 if it would have to wait", NULL }, \
 	{ "wait-timeout", 0, "TIME", "give up after waiting that long (15min, 2h): exit code 124", NULL }, \
 	{ "supersede", 0, NULL, "cancel one's own that wait there to do the same", NULL }, \
+	{ "json", 0, NULL, "tell what becomes of it as JSON, a line each; with -d its acceptance", NULL }, \
 	{ "quiet", 'q', NULL, "do not show what it waits for", NULL }
 
 #define FILTERS \

@@ -235,7 +235,7 @@ int run_queued(char *const *argv, const struct run_options *options)
 		return say_and_free(error, EXIT_BAD_STATE);
 
 	run.options = options;
-	run.waiting.is_quiet = options->quiet;
+	run.waiting.is_quiet = options->quiet || options->json;
 	run.argv = argv;
 	run.subject = &subject;
 	run.has_input = !options->detach && isatty(STDIN_FILENO);

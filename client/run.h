@@ -10,7 +10,7 @@
 struct run_options {
 	const char *label, *reason, *priority; /* NULL: none */
 	uint64_t wait_timeout_usec;            /* 0: none */
-	bool detach, no_wait, quiet;
+	bool detach, no_wait, quiet, json;
 	bool supersede; /* own jobs that wait there to do the same leave the queue */
 };
 

@@ -127,10 +127,28 @@ static void take_first_answer(struct run *run, const json_t *job)
 	run->is_attach_new = false;
 }
 
+/* To @out, as tfqd said it: one line. */
+static void print_json(const json_t *job, FILE *out)
+{
+	(void)json_dumpf(job, out, JSON_COMPACT);
+	(void)fputc('\n', out);
+	(void)fflush(out);
+}
+
+static void say_accepted(const struct run *run)
+{
+	if (run->options->json)
+		print_json(run->job, stdout);
+	else
+		(void)printf("%" PRIu64 "\n", run->id);
+}
+
 static void take_job(struct run *run, const json_t *message)
 {
 	json_t *job = json_object_get(json_object_get(message, "parameters"), "job");
 
+	if (run->options->json && !run->options->detach && !json_equal(run->job, job))
+		print_json(job, stderr);
 	json_decref(run->job);
 	run->job = json_incref(job);
 	run->id = run->id ? run->id : print_number(job, "id");
@@ -144,7 +162,7 @@ static void take_job(struct run *run, const json_t *message)
 		take_first_answer(run, job);
 	run->wants_screen = run->wants_screen || (json_is_true(json_object_get(job, "tty")));
 	if (run->options->detach) {
-		(void)printf("%" PRIu64 "\n", run->id);
+		say_accepted(run);
 		run->has_detached = true;
 	} else if (!run->is_running && !run->is_over) {
 		waiting_update(&run->waiting, job);

@@ -305,35 +305,36 @@ int varlink_take_fd(struct varlink *varlink)
 	return varlink->taken[varlink->taken_next++];
 }
 
-/* Serialise straight into the queue's own buffer: one copy, and one place to wipe. Most often once:
- * a message is seldom larger than the one before. */
-static int outgoing_new(struct outgoing **ret, const json_t *message, size_t *guess)
+/* Straight into the queue's own buffer: one copy, and one place to wipe. Return: bytes without the
+ * NUL that is needed, or 0. */
+static size_t serialise(struct outgoing *out, const json_t *message, size_t size)
 {
-	CLEANUP(outgoing_freep) struct outgoing *out = NULL;
-	size_t size, len = *guess;
+	*out = (struct outgoing){ .len = size };
+	return json_dumpb(message, out->bytes, size, JSON_COMPACT);
+}
 
-	do {
-		size = len + 1;
-		out = outgoing_free(out);
-		out = malloc(sizeof(*out) + size);
-		if (!out)
-			return -ENOMEM;
-		*out = (struct outgoing){ .len = size };
-		len = json_dumpb(message, out->bytes, size, JSON_COMPACT);
-		if (len == 0)
-			return -EILSEQ;
-		if (len > WIRE_MESSAGE_MAX)
-			return -EMSGSIZE;
-	} while (len >= size);
-	*guess = len > GUESS_MIN ? len : GUESS_MIN;
+/* @guess: bytes that the message may have; a larger one is serialised twice. */
+static int outgoing_new(struct outgoing **ret, const json_t *message, size_t guess)
+{
+	struct outgoing *out = malloc(sizeof(*out) + guess), *less;
+	size_t len = out ? serialise(out, message, guess) : 0;
+
+	if (out && len >= guess && len <= WIRE_MESSAGE_MAX) {
+		(void)outgoing_free(out);
+		out = malloc(sizeof(*out) + len + 1);
+		len = out ? serialise(out, message, len + 1) : 0;
+	}
+	if (!out)
+		return -ENOMEM;
+	if (len == 0 || len > WIRE_MESSAGE_MAX) {
+		(void)outgoing_free(out);
+		return len == 0 ? -EILSEQ : -EMSGSIZE;
+	}
+	less = guess > 2 * len ? realloc(out, sizeof(*out) + len + 1) : NULL; /* it may wait long */
+	out = less ? less : out;
 	out->len = len + 1;
 	out->bytes[len] = 0;
-	if (size > 2 * out->len) { /* it may have to wait for long */
-		struct outgoing *less = realloc(out, sizeof(*out) + out->len);
-
-		out = less ? less : out;
-	}
-	*ret = TAKE_PTR(out);
+	*ret = out;
 	return 0;
 }
 
@@ -346,9 +347,10 @@ int varlink_send(struct varlink *varlink, const json_t *message, const int *fds,
 
 	if (!message)
 		return -ENOMEM;
-	r = outgoing_new(&out, message, &varlink->guess);
+	r = outgoing_new(&out, message, varlink->guess);
 	if (r < 0)
 		return r;
+	varlink->guess = out->len > GUESS_MIN ? out->len : GUESS_MIN; /* the next one is as large */
 	if (varlink->out_bytes + out->len > WIRE_BACKLOG_MAX)
 		return -ENOBUFS;
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tfq's command line: the table of commands, its help, the shells' completions, and the pages that describe it."""
+import json
 import os
 import pty
 import re
@@ -15,7 +16,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from harness import (COMMAND_SECONDS, ROOT, TFQ, Skip, World, case, check, contains, lacks, main, ran,  # noqa: E402
                      same)
-from terminal import FakeTfqd, Terminal  # noqa: E402
+from terminal import BEGIN, FakeTfqd, Terminal, ended, out  # noqa: E402
 
 
 def job(number, status="queued", **members):
@@ -89,6 +90,32 @@ def supersede():
         same(link.parameters.get("supersede"), True, "the flag")
         link.job("queued", more=False)
         ran(program.wait())
+
+
+@case("--json tells what becomes of the job, a line each; with -d the job that was accepted")
+def run_json():
+    with World(daemon=False, terraform=False) as world, FakeTfqd(world) as tfqd:
+        work = world.directory(init="by hand")
+        program = work.spawn("--json", "-d", "plan")
+        tfqd.accept("Submit").job("queued", more=True)
+        result = ran(program.wait())
+        same((json.loads(result.out)["status"], result.out.count("\n"), result.err), ("queued", 1, ""), "with -d")
+
+        program = work.spawn("--json", "plan")
+        link = tfqd.accept("Submit")
+        runner = link.runner()
+        link.job("queued", position=2, of=2, message="a reason")
+        link.job("queued", position=2, of=2, message="a reason")
+        link.job("queued", position=1, of=2)
+        link.job("running")
+        runner.send(BEGIN + out("terraform's\n") + ended(0))
+        runner.close()
+        link.job("done", more=False, exit_code=0)
+        result = program.wait()
+        same((result.code, result.out), (0, "terraform's\n"), "the exit code and stdout")
+        same([(job["status"], job.get("position")) for job in map(json.loads, result.err.splitlines())][:3],
+             [("queued", 2), ("queued", 1), ("running", None)], "what is told")
+        contains(result.err.splitlines()[-1], '"status":"done"', '"exit_code":0')
 
 
 # --- help -------------------------------------------------------------------------------
