@@ -126,6 +126,24 @@ static void put_bar(FILE *out, const struct timeline *timeline, size_t index, si
 	}
 }
 
+/* What the colours mean. */
+static void put_legend(FILE *out, size_t x)
+{
+	static const struct {
+		const char *name, *word;
+	} colours[] = { { "w", "waits" },
+			{ "now", "runs" },
+			{ "done", "done" },
+			{ "failed", "failed, lost" },
+			{ "cancelled", "cancelled" } };
+
+	for (size_t i = 0; i < sizeof(colours) / sizeof(colours[0]); i++, x += 100) {
+		(void)fprintf(out, "<path d=\"M%zu 14h12v12h-12z\" class=\"%s\"/>\n", x,
+			      colours[i].name);
+		put_text(out, x + 18, 24, "a", colours[i].word);
+	}
+}
+
 void timeline_svg(const struct timeline *timeline, FILE *out, bool is_html)
 {
 	const size_t width = LEFT + CHART + RIGHT, height = height_of(timeline);
@@ -147,6 +165,7 @@ void timeline_svg(const struct timeline *timeline, FILE *out, bool is_html)
 		      "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\" class=\"b\"/>\n",
 		      width, height, width, height, style);
 	put_text(out, 12, 24, "t", "Who waited for whom");
+	put_legend(out, LEFT);
 	put_axis(out, timeline);
 	for (size_t i = 0; i < timeline->lane_count; i++) {
 		const struct timeline_lane *lane = &timeline->lanes[i];

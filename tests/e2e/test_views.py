@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What tfq shows: the queue, the past, events, the timeline, and the screen of tfq top."""
+import collections
 import contextlib
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ import threading
 import time
 import unicodedata
 import xml.etree.ElementTree as xml
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from harness import TFQ, Skip, World, case, check, contains, lacks, main, ran, same, wait_for  # noqa: E402
@@ -384,7 +387,38 @@ def timeline_file():
         contains(page, "<!DOCTYPE html>", "</html>")
 
 
-@case("a browser shows the timeline")
+def colours_of(path):
+    """How many pixels of a PNG file, as a browser writes it, have each colour."""
+    with open(path, "rb") as file:
+        data = file.read()
+    at, packed, header = 8, b"", None
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + size]
+        header = struct.unpack(">IIBBBBB", body) if kind == b"IHDR" else header
+        packed += body if kind == b"IDAT" else b""
+        at += size + 12
+    width, height, depth, kind, *_ = header
+    same(depth, 8, "the bits of a sample")
+    step = {2: 3, 6: 4}[kind]
+    raw, above, found = zlib.decompress(packed), bytearray(width * step), collections.Counter()
+    for y in range(height):
+        line = bytearray(raw[y * (width * step + 1) + 1:(y + 1) * (width * step + 1)])
+        unfilter(raw[y * (width * step + 1)], line, above, step)
+        found.update(bytes(line[i:i + 3]).hex() for i in range(0, len(line), step))
+        above = line
+    return found
+
+
+def unfilter(method, line, above, step):
+    """RFC 2083, section 6."""
+    for i in range(len(line)) if method else ():
+        left, corner = (line[i - step], above[i - step]) if i >= step else (0, 0)
+        near = min((left, above[i], corner), key=lambda one: abs(left + above[i] - corner - one))
+        line[i] = line[i] + (0, left, above[i], (left + above[i]) // 2, near)[method] & 255
+
+
+@case("a browser shows the timeline: a bar of each kind, in its colour")
 def timeline_rendered():
     browser = chromium()
     with stage() as (world, tfqd):
@@ -393,7 +427,11 @@ def timeline_rendered():
         ran(world.run(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
                       f"--user-data-dir={world.path}/chromium", "--window-size=1300,400",
                       f"--screenshot={world.path}/t.png", f"file://{world.path}/t.html"))
-        check(os.path.getsize(os.path.join(world.path, "t.png")) > 5000, "the picture is empty")
+        colours = colours_of(os.path.join(world.path, "t.png"))
+        with open(os.path.join(world.path, "t.html"), encoding="utf-8") as file:
+            styles = dict(re.findall(r"\.(\w+){fill:#(\w{6})", file.read()))
+        for name, least in (("w", 3000), ("done", 3000), ("lost", 3000), ("now", 4000)):
+            check(colours[styles[name]] > least, f"of {name} the picture has {colours[styles[name]]} pixels")
 
 
 # --- the screen -------------------------------------------------------------------------
