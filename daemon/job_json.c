@@ -147,29 +147,39 @@ json_t *job_json(const struct job *job, const struct lock *lock)
 	return object;
 }
 
-static void add_time(json_t *object, const char *name, uint64_t usec)
+/* The names are ASCII, and what tfqd makes of foreign text is UTF-8. */
+static void add_number(json_t *object, const char *name, uint64_t value)
 {
-	if (usec > 0)
-		json_object_set_new(object, name, json_integer((json_int_t)usec));
+	(void)json_object_set_new_nocheck(object, name, json_integer((json_int_t)value));
+}
+
+static void add_text(json_t *object, const char *name, const char *text)
+{
+	(void)json_object_set_new_nocheck(object, name, json_string(text));
 }
 
 json_t *job_json_brief(const struct job *job, const struct lock *lock)
 {
-	json_t *object =
-		json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "id", (json_int_t)job->id,
-			  "status", job_status_name(job->status), "state", job->backend->name,
-			  "user", job->owner.name, "command", job->command, "position",
-			  (json_int_t)queue_position(job), "of", (json_int_t)line_length(job),
-			  "submitted", (json_int_t)job->submitted_usec);
+	json_t *object = json_object();
 
 	if (!object)
 		return NULL;
-	add_time(object, "started", job->started_usec);
-	add_time(object, "ended", job->ended_usec);
+	add_number(object, "id", job->id);
+	add_text(object, "status", job_status_name(job->status));
+	add_text(object, "state", job->backend->name);
+	add_text(object, "user", job->owner.name);
+	add_text(object, "command", job->command);
+	add_number(object, "position", queue_position(job));
+	add_number(object, "of", line_length(job));
+	add_number(object, "submitted", job->submitted_usec);
+	if (job->started_usec > 0)
+		add_number(object, "started", job->started_usec);
+	if (job->ended_usec > 0)
+		add_number(object, "ended", job->ended_usec);
 	add_prospect(object, job);
 	if (queue_position(job) == 1) /* the others wait for the same */
 		add_message(object, job, lock);
 	if (job->label)
-		json_object_set_new(object, "label", json_string(job->label));
+		add_text(object, "label", job->label);
 	return object;
 }
