@@ -38,8 +38,7 @@ int cmd_attach(int argc, char **argv)
 	return r == 0 ? run_attached(id, !is_blind, &keys) : r;
 }
 
-/* --- logs --------------------------------------------------------------------------------------
- */
+/* --- logs ------------------------------------------------------------------------------------ */
 
 static bool take_since(const char *text, struct run_logs_options *ret)
 {
@@ -77,8 +76,7 @@ int cmd_logs(int argc, char **argv)
 	return r == 0 ? run_logs(id, &what) : r;
 }
 
-/* --- wait --------------------------------------------------------------------------------------
- */
+/* --- wait ------------------------------------------------------------------------------------ */
 
 /* Is it there at all? That of the last one is not to be told after hours for the first. */
 static int look_for(uint64_t id)

@@ -92,8 +92,7 @@ static int print_once(struct events *events)
 	return 0;
 }
 
-/* --- as they happen ----------------------------------------------------------------------------
- */
+/* --- as they happen -------------------------------------------------------------------------- */
 
 static bool is_stopping(const json_t *message)
 {

@@ -146,8 +146,7 @@ int cmd_history(int argc, char **argv)
 	return r;
 }
 
-/* --- metrics -----------------------------------------------------------------------------------
- */
+/* --- metrics --------------------------------------------------------------------------------- */
 
 /* As it is for programs; on a terminal nothing in it may move the cursor. */
 static void print_metrics(const char *text)

@@ -15,8 +15,7 @@
 #include "common/cleanup.h"
 #include "common/wire.h"
 
-/* --- pause, resume -----------------------------------------------------------------------------
- */
+/* --- pause, resume --------------------------------------------------------------------------- */
 
 int cmd_pause(int argc, char **argv)
 {
@@ -62,8 +61,7 @@ int cmd_resume(int argc, char **argv)
 	return 0;
 }
 
-/* --- up ----------------------------------------------------------------------------------------
- */
+/* --- up -------------------------------------------------------------------------------------- */
 
 static int need_job(int argc, char **argv, uint64_t *ret)
 {
@@ -98,8 +96,7 @@ int cmd_up(int argc, char **argv)
 	return 0;
 }
 
-/* --- retry -------------------------------------------------------------------------------------
- */
+/* --- retry ----------------------------------------------------------------------------------- */
 
 /* Return: may it be queued again? If not, the user has been told why. */
 static bool can_retry(uint64_t id, const json_t *job)

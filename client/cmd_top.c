@@ -27,8 +27,7 @@
 #define REFRESH_USEC (500 * USEC_PER_MSEC) /* twice a second, or */
 #define REFRESH_PART 10                    /* so many times what one look has taken */
 
-/* --- tfqd --------------------------------------------------------------------------------------
- */
+/* --- tfqd ------------------------------------------------------------------------------------ */
 
 static void say_error(struct top *top, const json_t *answer)
 {
@@ -86,8 +85,7 @@ static void cancel(struct top *top, uint64_t id)
 	top->next_usec = 0;
 }
 
-/* --- another command on the same terminal ------------------------------------------------------
- */
+/* --- another command on the same terminal ---------------------------------------------------- */
 
 /* tfq @command @id, until it ends; Ctrl-C is for that one. Return: its exit code, or -1. */
 static int run_self(const char *command, const char *option, const char *id)
@@ -141,8 +139,7 @@ static void leave_for(struct top *top, const char *command, const char *option)
 	top->next_usec = 0;
 }
 
-/* --- keys --------------------------------------------------------------------------------------
- */
+/* --- keys ------------------------------------------------------------------------------------ */
 
 static void take_key(struct top *top, int key)
 {

@@ -20,8 +20,7 @@
 #define ANSWER_USEC (500 * USEC_PER_MSEC) /* somebody waits for the cursor */
 #define JOBS_MAX    200                   /* that are offered: the latest */
 
-/* --- what tfqd knows ---------------------------------------------------------------------------
- */
+/* --- what tfqd knows ------------------------------------------------------------------------- */
 
 /* One page of jobs behind number @after. Return: NULL if it does not come in time. */
 static json_t *ask(struct varlink *varlink, bool over, json_int_t after, uint64_t until_usec)
@@ -116,8 +115,7 @@ int completion_answer(char *const *argv)
 	return 0;
 }
 
-/* --- what the scripts share --------------------------------------------------------------------
- */
+/* --- what the scripts share ------------------------------------------------------------------ */
 
 const char *completion_kind(const struct command *command)
 {

@@ -24,8 +24,7 @@ static size_t width(void)
 	return columns < WIDTH ? columns : WIDTH;
 }
 
-/* --- lines -------------------------------------------------------------------------------------
- */
+/* --- lines ----------------------------------------------------------------------------------- */
 
 /* Put the words of @text into lines, the first of which has @at columns already; those that follow
  * begin with @indent blanks. */
@@ -99,8 +98,7 @@ static void put_options(const struct command *command)
 	put_option(&help);
 }
 
-/* --- the two pages -----------------------------------------------------------------------------
- */
+/* --- the two pages --------------------------------------------------------------------------- */
 
 static void print_command(const struct command *command)
 {

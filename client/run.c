@@ -28,8 +28,7 @@ static uint64_t now_usec(void)
 	return clock_usec(CLOCK_MONOTONIC);
 }
 
-/* --- what terraform prints ---------------------------------------------------------------------
- */
+/* --- what terraform prints ------------------------------------------------------------------- */
 
 static void end_attach(struct run *run)
 {
@@ -67,8 +66,7 @@ static void read_attach(struct run *run)
 		run_lose_terminal(run, stream->error);
 }
 
-/* --- the turns ---------------------------------------------------------------------------------
- */
+/* --- the turns ------------------------------------------------------------------------------- */
 
 static bool is_waiting(const struct run *run)
 {
@@ -181,8 +179,7 @@ int run_watch(struct run *run)
 	return run->has_detached ? 0 : run_end(run);
 }
 
-/* --- begin and end -----------------------------------------------------------------------------
- */
+/* --- begin and end --------------------------------------------------------------------------- */
 
 void run_init(struct run *ret, enum run_kind kind)
 {

@@ -27,8 +27,7 @@ bool run_is_status(const struct run *run, const char *status)
 	return now && strcmp(now, status) == 0;
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ---------------------------------------------------------------------------------- */
 
 /* A runner that tfqd has to start again makes a new recording, if nothing was in the old one. */
 static uint64_t next_offset(const struct run *run)
@@ -92,8 +91,7 @@ int run_ask(struct run *run)
 	return r;
 }
 
-/* --- answers -----------------------------------------------------------------------------------
- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 /* Its number was given to another one: its tfqd has lost its memory. */
 static bool is_another(const struct run *run, const json_t *job)
@@ -219,8 +217,7 @@ static int take_error(struct run *run, const json_t *message)
 	return rpc_check(message);
 }
 
-/* --- while it is not there ---------------------------------------------------------------------
- */
+/* --- while it is not there ------------------------------------------------------------------- */
 
 /* Return: 0, or the exit code. */
 static int lose_link(struct run *run)

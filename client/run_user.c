@@ -73,8 +73,7 @@ void run_lose_terminal(struct run *run, int error)
 	}
 }
 
-/* --- signals -----------------------------------------------------------------------------------
- */
+/* --- signals --------------------------------------------------------------------------------- */
 
 static void interrupt_terraform(struct run *run)
 {
@@ -181,8 +180,7 @@ int run_open_signals(void)
 	return signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* --- what is typed -----------------------------------------------------------------------------
- */
+/* --- what is typed --------------------------------------------------------------------------- */
 
 static void take_menu_answer(struct run *run, char answer)
 {

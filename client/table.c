@@ -21,8 +21,7 @@ struct table {
 	bool is_empty[TABLE_COLUMNS_MAX];
 };
 
-/* --- widths ------------------------------------------------------------------------------------
- */
+/* --- widths ---------------------------------------------------------------------------------- */
 
 static size_t least_of(const struct table_column *column, size_t width)
 {
@@ -95,8 +94,7 @@ void table_layout(const struct table_column *const *columns, size_t count, size_
 	}
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 struct table *table_new(const struct table_column *const *columns, size_t count)
 {

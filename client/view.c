@@ -15,8 +15,7 @@
 const char view_queue[] = "id,state-name,status,pos,user,command,waited/ran,eta,label";
 const char view_history[] = "id,state-name,status,exit,user,command,waited,ran,ended,label";
 
-/* --- times -------------------------------------------------------------------------------------
- */
+/* --- times ----------------------------------------------------------------------------------- */
 
 char *view_estimate(char *buf, uint64_t at_usec, uint64_t now_usec)
 {
@@ -63,8 +62,7 @@ static void write_time(char *buf, const json_t *job, const char *name)
 	(void)snprintf(buf, CELL_MAX, "%s", at > 0 ? timestamp_format(text, at) : "-");
 }
 
-/* --- cells -------------------------------------------------------------------------------------
- */
+/* --- cells ----------------------------------------------------------------------------------- */
 
 enum kind { TEXT, NUMBER, TIME, PLACE, WAITED, RAN, ELAPSED, ETA, EXIT };
 
@@ -168,8 +166,7 @@ void view_add(const struct view *view, struct table *table, const json_t *job, u
 	table_add(table, row);
 }
 
-/* --- which columns -----------------------------------------------------------------------------
- */
+/* --- which columns --------------------------------------------------------------------------- */
 
 static const struct table_column *find_column(const char *name, size_t len)
 {
@@ -200,8 +197,7 @@ bool view_parse(struct view *view, const char *names, char *ret_bad, size_t bad_
 	}
 }
 
-/* --- which jobs, and in which order ------------------------------------------------------------
- */
+/* --- which jobs, and in which order ---------------------------------------------------------- */
 
 static const char *text_of(const json_t *job, const char *name)
 {

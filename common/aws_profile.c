@@ -33,8 +33,7 @@ struct reader {
 static const char *const group[] = { "aws_access_key_id", "aws_secret_access_key",
 				     "aws_session_token" };
 
-/* --- text --------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 /* @text without blanks at both ends, cut in place. */
 static char *trim(char *text)
@@ -68,8 +67,7 @@ static char *name_after(char *text, const char *word)
 	return trim(text + len);
 }
 
-/* --- sections ----------------------------------------------------------------------------------
- */
+/* --- sections -------------------------------------------------------------------------------- */
 
 static int enter(struct reader *reader, json_t *sections, const char *name)
 {
@@ -131,8 +129,7 @@ static int read_section(struct reader *reader, char *name)
 	return 0;
 }
 
-/* --- lines -------------------------------------------------------------------------------------
- */
+/* --- lines ----------------------------------------------------------------------------------- */
 
 /* Put @value under @key. What is no UTF-8 is passed over: no key of AWS's tools has such a value.
  */
@@ -227,8 +224,7 @@ static int read_line(struct reader *reader, char *line)
 	return read_property(reader, line);
 }
 
-/* --- one file over another ---------------------------------------------------------------------
- */
+/* --- one file over another ------------------------------------------------------------------- */
 
 static bool has_text(const json_t *section, const char *key)
 {
@@ -296,8 +292,7 @@ static int merge_all(struct profiles *profiles, const struct reader *reader)
 	return r;
 }
 
-/* --- all ---------------------------------------------------------------------------------------
- */
+/* --- all ------------------------------------------------------------------------------------- */
 
 int profiles_new(struct profiles **ret)
 {

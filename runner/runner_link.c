@@ -160,7 +160,7 @@ static void lose_link(struct runner *runner)
 	runner_drop_link(runner);
 	if (runner->is_started)
 		retry_later(runner);
-	else if (!runner->is_started && !runner->is_over)
+	else if (!runner->is_over)
 		(void)sd_event_exit(runner->event, 0);
 	runner_maybe_leave(runner);
 }

@@ -106,8 +106,7 @@ static bool judge_list(struct judge *judge)
 	return false;
 }
 
-/* --- how the bucket is set up ------------------------------------------------------------------
- */
+/* --- how the bucket is set up ---------------------------------------------------------------- */
 
 static bool is_versioned(const json_t *said)
 {
@@ -206,8 +205,7 @@ static void judge_setting(struct judge *judge, const struct setting *setting)
 		  setting_fix(setting, bucket));
 }
 
-/* --- rights in it ------------------------------------------------------------------------------
- */
+/* --- rights in it ---------------------------------------------------------------------------- */
 
 /* Without the right to list, an object that is not there is "denied", too. */
 static void judge_read(struct judge *judge, const char *name, const char *end)

@@ -76,8 +76,7 @@ static int read_plan(struct protobuf message, struct plan *ret)
 	return r;
 }
 
-/* --- its config --------------------------------------------------------------------------------
- */
+/* --- its config ------------------------------------------------------------------------------ */
 
 static int read_config(struct protobuf bytes, json_t **ret)
 {
@@ -97,8 +96,7 @@ static int read_config(struct protobuf bytes, json_t **ret)
 	return 0;
 }
 
-/* --- JSON ---------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 /* Into one piece of memory: json_dumps() would leave copies of secrets behind. */
 static int print(char **ret, const json_t *value)

@@ -163,8 +163,7 @@ static int run_count(void)
 	return (int)strlen(text) / 2;
 }
 
-/* --- at once -----------------------------------------------------------------------------------
- */
+/* --- at once --------------------------------------------------------------------------------- */
 
 START_TEST(what_stands_there_needs_no_asking)
 {
@@ -195,8 +194,7 @@ START_TEST(what_stands_there_needs_no_asking)
 }
 END_TEST
 
-/* --- asked -------------------------------------------------------------------------------------
- */
+/* --- asked ----------------------------------------------------------------------------------- */
 
 START_TEST(answer_becomes_an_identity_that_is_shared)
 {
@@ -325,8 +323,7 @@ START_TEST(helper_runs_as_the_owner)
 }
 END_TEST
 
-/* --- failures ----------------------------------------------------------------------------------
- */
+/* --- failures -------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name, *script;
@@ -458,8 +455,7 @@ START_TEST(helper_that_is_killed_takes_its_children_along)
 }
 END_TEST
 
-/* --- renewal -----------------------------------------------------------------------------------
- */
+/* --- renewal --------------------------------------------------------------------------------- */
 
 #define UNTIL(seconds)                                                       \
 	"until=$(date -u -d \"+" #seconds " seconds\" +%Y-%m-%dT%H:%M:%SZ);" \

@@ -218,8 +218,7 @@ START_TEST(the_vault_is_in_memory_and_gives_back)
 }
 END_TEST
 
-/* --- files -------------------------------------------------------------------------------------
- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 static void append(int fd, const char *text)
 {
@@ -266,8 +265,7 @@ START_TEST(reports_are_read_as_far_as_they_make_sense)
 }
 END_TEST
 
-/* --- processes ----------------------------------------------------------------------------------
- */
+/* --- processes ------------------------------------------------------------------------------- */
 
 START_TEST(a_process_is_told_from_another_with_its_number)
 {

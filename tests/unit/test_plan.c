@@ -183,8 +183,7 @@ START_TEST(bad_workspace_is_refused)
 }
 END_TEST
 
-/* --- what is no plan ----------------------------------------------------------------------------
- */
+/* --- what is no plan ------------------------------------------------------------------------- */
 
 START_TEST(what_cannot_be_opened_is_told)
 {

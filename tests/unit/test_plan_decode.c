@@ -89,8 +89,7 @@ static char *decode(const struct message *plan, int expect, const char *says)
 	return text;
 }
 
-/* --- what is understood ------------------------------------------------------------------------
- */
+/* --- what is understood ---------------------------------------------------------------------- */
 
 START_TEST(backend_is_written_as_init_writes_it)
 {
@@ -265,8 +264,7 @@ START_TEST(length_has_a_limit)
 }
 END_TEST
 
-/* --- what is not --------------------------------------------------------------------------------
- */
+/* --- what is not ----------------------------------------------------------------------------- */
 
 static const char config[] = "\x81\xa1k\xc0";
 
@@ -415,8 +413,7 @@ START_TEST(random_changes_are_survived)
 }
 END_TEST
 
-/* --- the wire format ----------------------------------------------------------------------------
- */
+/* --- the wire format ------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;

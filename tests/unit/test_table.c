@@ -57,8 +57,7 @@ START_TEST(cut_is_never_wider)
 }
 END_TEST
 
-/* --- tables ------------------------------------------------------------------------------------
- */
+/* --- tables ---------------------------------------------------------------------------------- */
 
 static const struct table_column id = { "ID", 0, 0, 0, false, NULL };
 static const struct table_column name = { "NAME", 6, 2, 0, true, "/x.y" };
