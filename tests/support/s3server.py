@@ -1654,8 +1654,9 @@ class Server:
     """start() binds and returns the port; stop() ends all.  Everything below may be used from the test's own thread."""
 
     def __init__(self, port=0, buckets=("tfbucket",), tables=("tflocks",), region="us-east-1", versioned=False,
-                 tls=None, access_log=None, keys=None, read_timeout=10.0, idle_timeout=300.0, seed=None):
-        self.port, self.region, self.versioned = port, region, versioned
+                 tls=None, access_log=None, keys=None, read_timeout=10.0, idle_timeout=300.0, seed=None,
+                 host="127.0.0.1"):
+        self.host, self.port, self.region, self.versioned = host, port, region, versioned
         self.read_timeout, self.idle_timeout = read_timeout, idle_timeout
         self.keys = dict(KEYS, **(keys or {}))
         self.verifier = Verifier(self.keys, region)
@@ -1683,7 +1684,7 @@ class Server:
     def start(self):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.bind((self.host, self.port))
         self.listener.listen(512)
         self.port = self.listener.getsockname()[1]
         self.acceptor = threading.Thread(target=self.accept_all, daemon=True, name="acceptor")
@@ -1734,7 +1735,7 @@ class Server:
 
     @property
     def url(self):
-        return f"{'https' if self.tls_context else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls_context else 'http'}://{self.host}:{self.port}"
 
     def reset(self):
         with self.lock:
