@@ -137,8 +137,8 @@ endif
 # --- checks --------------------------------------------------------------------------
 
 .PHONY: check
-check: deps $(PROGRAMS) $(TESTS) $(SOAKS) ## Run all tests (FILTER=part of a path runs some of them)
-	$(Q)python3 tests/run $(BUILD) '$(FILTER)'
+check: deps $(PROGRAMS) $(TESTS) $(SOAKS) ## Run all tests (FILTER=part of a path: some of them; LANES=2: side by side)
+	$(Q)python3 tests/run $(BUILD) '$(FILTER)' $(or $(LANES),1)
 
 .PHONY: soak
 soak: deps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
