@@ -29,10 +29,11 @@ static void check_harmless(const char *text, size_t len)
 	}
 }
 
-static void check_output(bool is_foreign)
+/* What was printed, the caller's. */
+static char *take_output(bool is_foreign)
 {
 	const off_t len = lseek(out_fd, 0, SEEK_END);
-	AUTO_FREE char *text = malloc((size_t)len + 1);
+	char *text = malloc((size_t)len + 1);
 
 	FUZZ_CHECK(text && pread(out_fd, text, (size_t)len, 0) == (ssize_t)len);
 	text[len] = '\0';
@@ -41,9 +42,10 @@ static void check_output(bool is_foreign)
 		FUZZ_CHECK(strlen(text) == (size_t)len && text_is_utf8(text));
 	}
 	FUZZ_CHECK(ftruncate(out_fd, 0) == 0 && lseek(out_fd, 0, SEEK_SET) == 0);
+	return text;
 }
 
-/* Reads a frame of the first @left bytes alone: that one begins anew. */
+/* May one of the frames in the @len bytes at hand begin a recording anew? */
 static bool begins_anew(const struct stream *stream, size_t len)
 {
 	for (size_t at = 0; at < len; at++)
@@ -76,20 +78,11 @@ static void feed(struct stream *stream, const uint8_t *data, size_t size, size_t
 	}
 }
 
-/* Two bytes: what is wanted, and how many come at a time. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static struct stream *show(struct fuzz_input input, unsigned flags, size_t step)
 {
-	struct fuzz_input input = { data, size };
-	const unsigned flags = fuzz_byte(&input);
-	const size_t step = ((size_t)fuzz_byte(&input) + 1) * 8;
 	struct stream *stream = calloc(1, sizeof(*stream));
 
 	FUZZ_CHECK(stream);
-	if (out_fd < 0) {
-		out_fd = memfd_create("out", MFD_CLOEXEC);
-		FUZZ_CHECK(setenv("TZ", "UTC", 1) == 0);
-		FUZZ_CHECK(out_fd >= 0);
-	}
 	stream->wants_lines = flags & WANTS_LINES;
 	stream->wants_timestamps = (flags & WANTS_LINES) && (flags & WANTS_TIMESTAMPS);
 	stream->is_silent = flags & IS_SILENT;
@@ -98,7 +91,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	stream->out.is_filtered = stream->err.is_filtered = flags & IS_FOREIGN;
 	stream->out.adds_returns = flags & RETURNS;
 	feed(stream, input.at, input.left, step);
-	check_output(flags & IS_FOREIGN);
-	free(stream);
+	return stream;
+}
+
+/* Two bytes: what is wanted, and how many come at a time, which must not matter. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input input = { data, size };
+	const unsigned flags = fuzz_byte(&input);
+	const size_t step = ((size_t)fuzz_byte(&input) + 1) * 8;
+	struct stream *whole, *cut;
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *cut_text = NULL;
+
+	if (out_fd < 0) {
+		out_fd = memfd_create("out", MFD_CLOEXEC);
+		FUZZ_CHECK(setenv("TZ", "UTC", 1) == 0);
+		FUZZ_CHECK(out_fd >= 0);
+	}
+	whole = show(input, flags, FRAME_BODY_MAX);
+	text = take_output(flags & IS_FOREIGN);
+	cut = show(input, flags, step);
+	cut_text = take_output(flags & IS_FOREIGN);
+	FUZZ_CHECK(strcmp(text, cut_text) == 0 && whole->offset == cut->offset);
+	FUZZ_CHECK(whole->has_ended == cut->has_ended && whole->exit_code == cut->exit_code);
+	free(whole);
+	free(cut);
 	return 0;
 }
