@@ -132,11 +132,16 @@ $(BUILD)/flags: FORCE
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
                   libinih-dev libjansson-dev libexpat1-dev libzip-dev zlib1g-dev libsqlite3-dev \
                   libncurses-dev check python3 spin tmux zsh fish
+DEB_PACKAGES   := debhelper dpkg-dev lintian
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps
 deps: ## Install the Debian packages that the build needs, if one is missing
 	$(Q).ci/deps $(BUILD_PACKAGES)
+
+.PHONY: debdeps
+debdeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(DEB_PACKAGES)
 
 .PHONY: lintdeps
 lintdeps:
@@ -250,7 +255,7 @@ lint-analyzer:
 # A script is what starts with #!/…sh, whatever its name.
 lint-shell:
 	@echo "  LINT    shellcheck"
-	$(Q)find .ci tests -type f -exec awk \
+	$(Q)find .ci tests debian -type f -exec awk \
 	 'FNR == 1 { if (/^#!.*[\/ ](ba|da)?sh( |$$)/) print FILENAME; nextfile }' {} + | \
 	 xargs -r shellcheck
 
@@ -330,6 +335,18 @@ uninstall: ## Remove what install put there, but for the configuration and the s
 	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))
 	-rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null
+
+# The tree is copied: what a package's build leaves behind is not to lie between the sources.
+DEB := build/deb
+.PHONY: deb
+deb: debdeps ## Build the Debian package, below build/deb/
+	$(Q)rm -rf $(DEB)
+	$(Q)mkdir -p $(DEB)/tfqd-$(VERSION)
+	$(Q)tar --create --exclude=./build --exclude=./.git --exclude=__pycache__ . | tar --extract --directory=$(DEB)/tfqd-$(VERSION)
+	$(Q)cd $(DEB)/tfqd-$(VERSION) && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL dpkg-buildpackage --build=binary --no-sign >../log 2>&1 || \
+	 { tail -n 40 ../log; exit 1; }
+	$(Q)if command -v lintian >/dev/null; then lintian --fail-on error $(DEB)/*.changes; fi
+	@ls $(DEB)/*.deb
 
 .PHONY: help
 help: ## Show this list
