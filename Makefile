@@ -131,45 +131,58 @@ $(BUILD)/flags: FORCE
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
                   libinih-dev libjansson-dev libexpat1-dev libzip-dev zlib1g-dev libsqlite3-dev \
-                  libncurses-dev check python3 spin tmux zsh fish
+                  libncurses-dev
+DEMO_PACKAGES  := python3
 DEB_PACKAGES   := debhelper dpkg-dev lintian
+TEST_PACKAGES  := $(DEMO_PACKAGES) $(DEB_PACKAGES) check fish spin tmux zsh
+FUZZ_PACKAGES  := clang libclang-rt-dev
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps
 deps: ## Install the Debian packages that the build needs, if one is missing
 	$(Q).ci/deps $(BUILD_PACKAGES)
 
-.PHONY: debdeps
+# The same with what else the goals need that depend on them.
+.PHONY: demodeps testdeps debdeps lintdeps
+demodeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(DEMO_PACKAGES)
+
+testdeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
 debdeps:
 	$(Q).ci/deps $(BUILD_PACKAGES) $(DEB_PACKAGES)
 
-.PHONY: lintdeps
 lintdeps:
-	$(Q).ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
+	$(Q).ci/deps $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
 
 # For these goals the packages come before the first compiler; `make all` never needs root.
-ifneq ($(filter check soak chaos demo bench,$(MAKECMDGOALS)),)
-$(BUILD)/flags: | deps
+ifneq ($(filter check chaos,$(MAKECMDGOALS)),)
+$(BUILD)/flags: | testdeps
+endif
+ifneq ($(filter soak demo bench,$(MAKECMDGOALS)),)
+$(BUILD)/flags: | demodeps
 endif
 
 # --- checks --------------------------------------------------------------------------
 
 .PHONY: check
-check: deps $(PROGRAMS) $(TESTS) $(SOAKS) $(FUZZERS) ## Run all tests (FILTER=part of a path runs some of them)
+check: testdeps $(PROGRAMS) $(TESTS) $(SOAKS) $(FUZZERS) ## Run all tests (FILTER=part of a path runs some of them)
 	$(Q)python3 tests/run $(BUILD) '$(FILTER)'
 
 .PHONY: soak
-soak: deps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
+soak: demodeps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/soak/run
 
 .PHONY: chaos
-chaos: deps $(PROGRAMS) ## Kill tfqd 200 times at work, and see what becomes of it (TFQ_SEED= repeats one)
+chaos: testdeps $(PROGRAMS) ## Kill tfqd 200 times at work, and see what becomes of it (TFQ_SEED= repeats one)
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/chaos/run
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) TFQ_FULL=1 python3 tests/e2e/test_bad_output.py "no byte is lost"
 
-# Where clang, or its libFuzzer, is missing, that is said and nothing is built.
+# Where clang, or its libFuzzer, is missing and cannot be had, that is said and nothing is built.
 .PHONY: fuzz
-fuzz: deps ## Give made-up bytes to all that reads foreign ones, FUZZ_SECONDS (20) each
+fuzz: demodeps ## Give made-up bytes to all that reads foreign ones, FUZZ_SECONDS (20) each
+	$(Q).ci/deps $(FUZZ_PACKAGES) || true
 	$(Q)if echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
 	  clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null; then \
 	 $(MAKE) --no-print-directory FUZZ=1 fuzzers && \
@@ -183,11 +196,11 @@ fuzz: deps ## Give made-up bytes to all that reads foreign ones, FUZZ_SECONDS (2
 fuzzers: $(FUZZERS)
 
 .PHONY: demo
-demo: deps $(PROGRAMS) ## Show what it does, against a store on this machine
+demo: demodeps $(PROGRAMS) ## Show what it does, against a store on this machine
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/demo/demo.py
 
 .PHONY: bench
-bench: deps $(PROGRAMS) ## Measure it beside what people use today
+bench: demodeps $(PROGRAMS) ## Measure it beside what people use today
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
 
 .PHONY: coverage
