@@ -285,7 +285,7 @@ lint-units:
 # test_tfargs.c has misspelt subcommands on purpose.
 lint-spell:
 	@echo "  LINT    codespell"
-	$(Q)codespell -L nd,2st,ans --skip '*.pyc,*.json,test_tfargs.c,*/seeds/*' $(wildcard common daemon runner client units conf man tests README.md)
+	$(Q)codespell -L nd,2st,ans --skip '*.pyc,*.json,test_tfargs.c,*/seeds/*' $(wildcard common daemon runner client units conf man tests debian README.md SECURITY.md)
 
 lint-license:
 	@echo "  LINT    SPDX lines"
