@@ -92,9 +92,11 @@ void runner_fence_move(struct runner *runner, uint64_t deadline_usec)
 
 static void send_order(struct varlink *from, const json_t *message)
 {
-	const int null[] = { STDERR_FILENO, STDERR_FILENO, STDERR_FILENO };
+	char path[FUZZ_PATH_SIZE];
+	AUTO_CLOSE int fd = fuzz_file(path, NULL, 0);
+	const int fds[] = { fd, fd, fd };
 
-	(void)varlink_send(from, message, null, 3);
+	(void)varlink_send(from, message, fds, 3);
 }
 
 static void take(struct runner *runner, struct varlink *from, const char *line)
