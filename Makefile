@@ -26,7 +26,7 @@ FISHDIR    ?= $(PREFIX)/share/fish/vendor_completions.d
 # --- how things are built ------------------------------------------------------------
 
 comma := ,
-BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)
+BUILD := build$(if $(SAN),/$(subst $(comma),-,$(SAN)))$(if $(COV),/coverage)$(if $(FUZZ),/fuzz)
 
 PKG_CONFIG ?= pkg-config
 PKGS       := libsystemd libcurl libcrypto inih jansson expat libzip zlib sqlite3 ncursesw
@@ -46,15 +46,23 @@ WARN := -Wall -Wextra -Wcast-align=strict -Wcast-qual -Wconversion -Wdate-time \
         -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=return-type
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-common -fPIE
 # Off where a tool watches: zeroed stack variables would hide what it looks for.
-ifeq ($(SAN)$(COV),)
+ifeq ($(SAN)$(COV)$(FUZZ),)
 HARDEN += -ftrivial-auto-var-init=zero -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+endif
+
+# libFuzzer is clang's, which knows fewer warnings.
+ifneq ($(FUZZ),)
+CC   := clang
+WARN := -Wall -Wextra -Wno-unused-variable -Wno-string-concatenation
 endif
 
 ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DLIBEXECDIR='"$(LIBEXECDIR)"' \
               -I. $(PKG_CFLAGS) $(WARN) $(if $(WERROR),-Werror) $(HARDEN) $(CPPFLAGS) $(CFLAGS) $(FLAVOUR)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(FLAVOUR) $(LDFLAGS)
 FLAVOUR     = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
-              $(if $(COV),--coverage -O0)
+              $(if $(COV),--coverage -O0) \
+              $(if $(FUZZ),-fsanitize=fuzzer-no-link$(comma)address$(comma)undefined -fno-sanitize-recover=all \
+               -fno-omit-frame-pointer)
 
 Q := $(if $(V),,@)
 
@@ -73,6 +81,8 @@ UNIT   := $(call objects,tests/unit/test_*.c)
 TESTS  := $(UNIT:.o=)
 SOAK   := $(call objects,tests/soak/*.c)
 SOAKS  := $(BUILD)/tests/soak/cycles
+FUZZED := $(call objects,tests/fuzz/fuzz_*.c)
+FUZZERS := $(FUZZED:.o=)
 TESTED := $(BUILD)/tested.a
 PROGRAMS := $(BUILD)/tfqd $(BUILD)/tfq $(BUILD)/tfq-runner $(BUILD)/tfq-credentials $(BUILD)/tfq-doctor
 SOURCES := $(wildcard common/*.[ch] common/*/*.[ch] daemon/*.[ch] daemon/*/*.[ch] runner/*.[ch] runner/*/*.[ch] client/*.[ch] client/*/*.[ch] tests/*/*.[ch])
@@ -88,10 +98,13 @@ $(BUILD)/tfq-credentials: $(RUNNER_AWS) $(COMMON) $(COMMON_AWS)
 $(BUILD)/tfq-doctor: $(RUNNER_DOCTOR) $(filter-out %/main.o,$(RUNNER_AWS)) $(COMMON) $(COMMON_AWS)
 $(TESTS): %: %.o $(TESTED)
 $(SOAKS): $(SOAK) $(TESTED)
+# With libFuzzer's main(), or with one that takes the seeds alone.
+$(FUZZERS): %: %.o $(if $(FUZZ),,$(BUILD)/tests/fuzz/replay.o) $(TESTED)
+$(FUZZERS): ALL_LDFLAGS += $(if $(FUZZ),-fsanitize=fuzzer)
 $(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
-$(PROGRAMS) $(TESTS) $(SOAKS):
+$(PROGRAMS) $(TESTS) $(SOAKS) $(FUZZERS):
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
@@ -112,49 +125,82 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT) $(UNIT) $(SOAK))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT) $(UNIT) $(SOAK) $(FUZZED))
 
 # --- what it needs -------------------------------------------------------------------
 
 BUILD_PACKAGES := build-essential pkg-config libcurl4-openssl-dev libssl-dev libsystemd-dev \
                   libinih-dev libjansson-dev libexpat1-dev libzip-dev zlib1g-dev libsqlite3-dev \
-                  libncurses-dev check python3 spin tmux zsh fish
+                  libncurses-dev
+DEMO_PACKAGES  := python3
+DEB_PACKAGES   := debhelper dpkg-dev lintian
+TEST_PACKAGES  := $(DEMO_PACKAGES) $(DEB_PACKAGES) check fish spin tmux zsh
+FUZZ_PACKAGES  := clang libclang-rt-dev
 LINT_PACKAGES  := clang-format clang-tidy cppcheck shellcheck mandoc codespell systemd
 
 .PHONY: deps
 deps: ## Install the Debian packages that the build needs, if one is missing
 	$(Q).ci/deps $(BUILD_PACKAGES)
 
-.PHONY: lintdeps
+# The same with what else the goals need that depend on them.
+.PHONY: demodeps testdeps debdeps lintdeps
+demodeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(DEMO_PACKAGES)
+
+testdeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+debdeps:
+	$(Q).ci/deps $(BUILD_PACKAGES) $(DEB_PACKAGES)
+
 lintdeps:
-	$(Q).ci/deps $(BUILD_PACKAGES) $(LINT_PACKAGES)
+	$(Q).ci/deps $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
 
 # For these goals the packages come before the first compiler; `make all` never needs root.
-ifneq ($(filter check soak chaos demo bench,$(MAKECMDGOALS)),)
-$(BUILD)/flags: | deps
+ifneq ($(filter check chaos,$(MAKECMDGOALS)),)
+$(BUILD)/flags: | testdeps
+endif
+ifneq ($(filter soak demo bench,$(MAKECMDGOALS)),)
+$(BUILD)/flags: | demodeps
 endif
 
 # --- checks --------------------------------------------------------------------------
 
 .PHONY: check
-check: deps $(PROGRAMS) $(TESTS) $(SOAKS) ## Run all tests (FILTER=part of a path: some of them; LANES=2: side by side)
+check: testdeps $(PROGRAMS) $(TESTS) $(SOAKS) $(FUZZERS) ## Run all tests (FILTER=part of a path: some of them; LANES=2: side by side)
 	$(Q)python3 tests/run $(BUILD) '$(FILTER)' $(or $(LANES),1)
 
 .PHONY: soak
-soak: deps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
+soak: demodeps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/soak/run
 
 .PHONY: chaos
-chaos: deps $(PROGRAMS) ## Kill tfqd 200 times at work, and see what becomes of it (TFQ_SEED= repeats one)
+chaos: testdeps $(PROGRAMS) ## Kill tfqd 200 times at work, and see what becomes of it (TFQ_SEED= repeats one)
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/chaos/run
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) TFQ_FULL=1 python3 tests/e2e/test_bad_output.py "no byte is lost"
 
+# Where clang, or its libFuzzer, is missing and cannot be had, that is said and nothing is built.
+.PHONY: fuzz
+fuzz: demodeps ## Give made-up bytes to all that reads foreign ones, FUZZ_SECONDS (20) each
+	$(Q).ci/deps $(FUZZ_PACKAGES) || true
+	$(Q)if echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	  clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null; then \
+	 $(MAKE) --no-print-directory FUZZ=1 fuzzers && \
+	 python3 tests/fuzz/run build/fuzz '$(FILTER)'; \
+	else \
+	 echo "SKIP fuzz: clang with libFuzzer is missing: apt-get install clang libclang-rt-dev"; \
+	 echo "0 passed, 0 failed, 1 skipped"; \
+	fi
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+
 .PHONY: demo
-demo: deps $(PROGRAMS) ## Show what it does, against a store on this machine
+demo: demodeps $(PROGRAMS) ## Show what it does, against a store on this machine
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/demo/demo.py
 
 .PHONY: bench
-bench: deps $(PROGRAMS) ## Measure it beside what people use today
+bench: demodeps $(PROGRAMS) ## Measure it beside what people use today
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
 
 .PHONY: coverage
@@ -178,7 +224,7 @@ LINTS := format tidy cppcheck analyzer shell man units spell license layers
 CORES  = $(eval CORES := $$(shell nproc))$(CORES)
 LINT_FLAGS = -std=gnu17 -D_GNU_SOURCE -DVERSION='""' -DLIBEXECDIR='""' -I.
 WITH_SPDX  = find Makefile .ci common daemon runner client tests units conf man -type f \
-             ! -name '*.pyc' ! -name '*.json' ! -path '*/data/*' ! -path '*/corpus/*'
+             ! -name '*.pyc' ! -name '*.json' ! -path '*/data/*' ! -path '*/corpus/*' ! -path '*/seeds/*'
 
 .PHONY: lint
 lint: lintdeps ## Run every check that runs nothing of ours
@@ -222,7 +268,7 @@ lint-analyzer:
 # A script is what starts with #!/…sh, whatever its name.
 lint-shell:
 	@echo "  LINT    shellcheck"
-	$(Q)find .ci tests -type f -exec awk \
+	$(Q)find .ci tests debian -type f -exec awk \
 	 'FNR == 1 { if (/^#!.*[\/ ](ba|da)?sh( |$$)/) print FILENAME; nextfile }' {} + | \
 	 xargs -r shellcheck
 
@@ -239,7 +285,7 @@ lint-units:
 # test_tfargs.c has misspelt subcommands on purpose.
 lint-spell:
 	@echo "  LINT    codespell"
-	$(Q)codespell -L nd,2st,ans --skip '*.pyc,*.json,test_tfargs.c' $(wildcard common daemon runner client units conf man tests README.md)
+	$(Q)codespell -L nd,2st,ans --skip '*.pyc,*.json,test_tfargs.c,*/seeds/*' $(wildcard common daemon runner client units conf man tests debian README.md SECURITY.md)
 
 lint-license:
 	@echo "  LINT    SPDX lines"
@@ -302,6 +348,18 @@ uninstall: ## Remove what install put there, but for the configuration and the s
 	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))
 	-rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null
+
+# The tree is copied: what a package's build leaves behind is not to lie between the sources.
+DEB := build/deb
+.PHONY: deb
+deb: debdeps ## Build the Debian package, below build/deb/
+	$(Q)rm -rf $(DEB)
+	$(Q)mkdir -p $(DEB)/tfqd-$(VERSION)
+	$(Q)tar --create --exclude=./build --exclude=./.git --exclude=__pycache__ . | tar --extract --directory=$(DEB)/tfqd-$(VERSION)
+	$(Q)cd $(DEB)/tfqd-$(VERSION) && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL dpkg-buildpackage --build=binary --no-sign >../log 2>&1 || \
+	 { tail -n 40 ../log; exit 1; }
+	$(Q)if command -v lintian >/dev/null; then lintian --fail-on error $(DEB)/*.changes; fi
+	@ls $(DEB)/*.deb
 
 .PHONY: help
 help: ## Show this list

@@ -6,11 +6,16 @@
 #include <string.h>
 #include <wchar.h>
 
+static size_t char_len(unsigned char lead)
+{
+	return lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
 /* Length of the character at @s, its columns in *@ret. What the locale does not know takes one. */
 static size_t next_char(const char *s, size_t *ret)
 {
 	const unsigned char lead = (unsigned char)s[0];
-	const size_t len = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	const size_t len = char_len(lead);
 	wchar_t c;
 	int width;
 
@@ -73,6 +78,18 @@ static const char *tail(const char *text, size_t width)
 	return text;
 }
 
+/* A character at the end of @text that had no room for all of its bytes goes. */
+static void drop_half(char *text)
+{
+	const size_t len = strlen(text);
+	size_t at = len;
+
+	while (at > 0 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+		at--;
+	if (at > 0 && at - 1 + char_len((unsigned char)text[at - 1]) > len)
+		text[at - 1] = '\0';
+}
+
 char *cells_cut(char *buf, size_t size, const char *text, size_t width, bool from_left)
 {
 	if (cells_width(text) <= width) {
@@ -84,5 +101,6 @@ char *cells_cut(char *buf, size_t size, const char *text, size_t width, bool fro
 	} else {
 		(void)snprintf(buf, size, "%.*s%s", (int)head(text, width - 1), text, ellipsis());
 	}
+	drop_half(buf);
 	return buf;
 }

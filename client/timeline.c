@@ -21,8 +21,10 @@ static const char *state_of(const struct timeline_bar *bar)
 static struct timeline_bar bar_of(const json_t *job, uint64_t now)
 {
 	const uint64_t started = print_number(job, "started"), ended = print_number(job, "ended");
-	const uint64_t end = ended > 0 ? ended : now;
+	uint64_t end = ended > 0 ? ended : now;
 
+	if (end < started) /* the clock was set back meanwhile */
+		end = started;
 	return (struct timeline_bar){
 		.job = job,
 		.id = print_number(job, "id"),

@@ -8,6 +8,8 @@
 
 #include "common/text.h"
 
+#define ID_MAX (INT64_MAX >> 21) /* of a job: there is room for its JOB_RANK() */
+
 /* --- writing --------------------------------------------------------------------------------- */
 
 static json_t *owner_json(const struct job_owner *owner)
@@ -181,6 +183,19 @@ static int take_texts(struct job *job, const json_t *record)
 	return 0;
 }
 
+/* Its number, and its place in the line. Return: 0, or -EBADMSG. */
+static int take_place(struct job *job, const json_t *record)
+{
+	const json_int_t id = number_of(record, "id");
+	const json_t *rank = json_object_get(record, "rank");
+
+	if (id <= 0 || id > ID_MAX)
+		return -EBADMSG;
+	job->id = (uint64_t)id;
+	job->rank = json_is_integer(rank) ? json_integer_value(rank) : JOB_RANK(id);
+	return job->rank >= -JOB_RANK(ID_MAX) && job->rank <= JOB_RANK(ID_MAX) ? 0 : -EBADMSG;
+}
+
 static int take_argv(struct job *job, const json_t *list)
 {
 	const size_t count = json_array_size(list);
@@ -237,22 +252,21 @@ int job_record_apply(struct job *job, const json_t *record)
 	const char *lock_id = text_of(record, "lock_id");
 	int r;
 
-	job->id = (uint64_t)number_of(record, "id");
-	r = take_status(&job->status, text_of(record, "status"));
+	r = take_place(job, record);
+	if (r >= 0)
+		r = take_status(&job->status, text_of(record, "status"));
 	if (r >= 0 && (!priority || job_priority_parse(&job->priority, priority) < 0))
 		r = -EBADMSG;
 	if (r >= 0)
 		r = take(&job->message, record, "message", false);
-	if (r < 0 || job->id == 0)
-		return r < 0 ? r : -EBADMSG;
+	if (r < 0)
+		return r;
 	if (why_child)
 		job_leave_to_child(job, why_child);
 	(void)snprintf(job->lock_id, sizeof(job->lock_id), "%s", lock_id ? lock_id : "");
 	job->submitted_usec = (uint64_t)number_of(record, "submitted");
 	job->started_usec = (uint64_t)number_of(record, "started");
 	job->ended_usec = (uint64_t)number_of(record, "ended");
-	job->rank = json_is_integer(json_object_get(record, "rank")) ? number_of(record, "rank")
-								     : JOB_RANK(job->id);
 	job->has_tty |= flag_of(record, "tty");
 	apply_run(job, json_object_get(record, "run"));
 	return take_argv(job, json_object_get(record, "argv"));

@@ -172,6 +172,27 @@ START_TEST(what_is_no_record_is_refused)
 }
 END_TEST
 
+START_TEST(numbers_that_no_job_has_are_refused)
+{
+	static const struct {
+		const char *name;
+		json_int_t value;
+	} numbers[] = { { "id", 0 },
+			{ "id", -42 },
+			{ "id", INT64_MAX },
+			{ "rank", INT64_MAX },
+			{ "rank", INT64_MIN } };
+	CLEANUP(job_freep) struct job *job = make_job();
+	struct job *back = NULL;
+	json_t *record = job_record_make(job, "boot");
+
+	(void)json_object_del(record, "rank");
+	(void)json_object_set_new(record, numbers[_i].name, json_integer(numbers[_i].value));
+	ck_assert_int_eq(job_record_parse(&back, record), -EBADMSG);
+	json_decref(record);
+}
+END_TEST
+
 /* --- the vault ------------------------------------------------------------------------------- */
 
 static bool is_seven(uint64_t id, void *userdata)
@@ -307,6 +328,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, a_record_has_no_secrets);
 	tcase_add_test(tcase, why_terraform_locks_is_kept);
 	tcase_add_test(tcase, what_is_no_record_is_refused);
+	tcase_add_loop_test(tcase, numbers_that_no_job_has_are_refused, 0, 5);
 	tcase_add_test(tcase, the_vault_is_in_memory_and_gives_back);
 	tcase_add_test(tcase, reports_are_read_as_far_as_they_make_sense);
 	tcase_add_test(tcase, a_process_is_told_from_another_with_its_number);

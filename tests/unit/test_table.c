@@ -57,6 +57,16 @@ START_TEST(cut_is_never_wider)
 }
 END_TEST
 
+START_TEST(a_buffer_too_small_holds_whole_characters)
+{
+	char buf[8];
+
+	ck_assert_str_eq(cells_cut(buf, sizeof(buf), WIDE WIDE, 8, false), WIDE);
+	ck_assert_str_eq(cells_cut(buf, sizeof(buf), "alice" WIDE WIDE, 8, false), "alice");
+	ck_assert_str_eq(cells_cut(buf, sizeof(buf), "abcd" WIDE, 6, false), "abcd" DOTS);
+}
+END_TEST
+
 /* --- tables ---------------------------------------------------------------------------------- */
 
 static const struct table_column id = { "ID", 0, 0, 0, false, NULL };
@@ -167,6 +177,7 @@ static void add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, width_is_in_columns, 0,
 			    (int)(sizeof(widths) / sizeof(widths[0])));
+	tcase_add_test(tcase, a_buffer_too_small_holds_whole_characters);
 	tcase_add_loop_test(tcase, cut_is_never_wider, 0, (int)(sizeof(cuts) / sizeof(cuts[0])));
 	tcase_add_loop_test(tcase, layout_fits, 0, (int)(sizeof(layouts) / sizeof(layouts[0])));
 	tcase_add_test(tcase, lines_are_as_wide_as_they_may_be);

@@ -48,6 +48,29 @@ static size_t index_of(const struct timeline *timeline, uint64_t id)
 	return TIMELINE_NOBODY;
 }
 
+START_TEST(a_clock_that_is_set_back_ends_nothing_early)
+{
+	json_t *jobs = json_array();
+	struct timeline timeline;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	ck_assert_ptr_nonnull(out);
+	add(jobs, 1, "a", 10, 20, 15, "done");
+	add(jobs, 2, "a", 10, 200, 0, "running"); /* later than NOW */
+	ck_assert_int_eq(timeline_init(&timeline, jobs, NULL, 0, NOW), 0);
+	for (size_t i = 0; i < timeline.bar_count; i++)
+		ck_assert_uint_ge(timeline.bars[i].end, timeline.bars[i].begin);
+	timeline_print(&timeline, out, 60, false, false);
+	ck_assert_int_eq(fclose(out), 0);
+	ck_assert_uint_lt(len, 1000);
+	timeline_clear(&timeline);
+	json_decref(jobs);
+	free(text);
+}
+END_TEST
+
 START_TEST(bars_know_for_whom_they_waited)
 {
 	static const size_t ahead[][2] = { { 1, 0 }, { 2, 1 }, { 3, 2 }, { 4, 2 },
@@ -178,6 +201,7 @@ END_TEST
 
 static void add_tests(TCase *tcase)
 {
+	tcase_add_test(tcase, a_clock_that_is_set_back_ends_nothing_early);
 	tcase_add_test(tcase, bars_know_for_whom_they_waited);
 	tcase_add_test(tcase, span_and_filter);
 	tcase_add_test(tcase, chart_of_characters);
