@@ -16,6 +16,7 @@ CLONE_NEWNET = 0x40000000
 NEEDED = ("/lib/systemd/systemd", "systemctl", "systemd-run", "dbus-daemon", "unshare", "nsenter", "setpriv", "ip")
 USERS = {"alice": 2001, "bob": 2002, "carol": 2003}
 GROUPS = {"netops": 2101, "dbops": 2102}
+VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CHECKPOINT_DISABLE", "TF_CLI_CONFIG_FILE")
 BOOT_SECONDS = 60
 
 
@@ -109,10 +110,15 @@ class Box(World):
         result = self.run(*self.command("/bin/sh", "-c", script, **how))
         return ran(result, code).out.strip()
 
+    def enter(self, *argv):
+        """Run it in the box beside its systemd, which may not answer just now."""
+        return ran(self.run("nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "-C", "--", *argv))
+
     def typed(self, user, work, *argv, env=None, umask="022", start=False):
-        """What @user types in @work; @start: the program, which runs on."""
-        variables = {name: self.env[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CHECKPOINT_DISABLE")}
-        variables.update({"PATH": "/usr/local/bin:/usr/bin:/bin"} if env is None else env)
+        """What @user types in @work; @env: more variables, None takes one away; @start: return the program that runs."""
+        variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": f"/home/{user}"}
+        variables.update({name: self.env[name] for name in VARIABLES}, **(env or {}))
+        variables = {name: value for name, value in variables.items() if value is not None}
         words = self.command("/bin/sh", "-c", f'umask {umask}; exec "$@"', "sh", "tfq", *argv, user=user, cwd=work.path,
                              env=variables)
         program = self.spawn(*words)
