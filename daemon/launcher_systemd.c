@@ -33,6 +33,7 @@ struct launcher_unit {
 	char name[NAME_MAX_LEN];
 	char *cgroup;   /* NULL: not known yet */
 	char *bus_job;  /* systemd's job that starts it; NULL: not known, or done */
+	char *systemd;  /* who has answered, on the bus */
 	unsigned tries; /* to start it */
 	sd_bus_slot *match, *call;
 	sd_event_source *watch, *retry;
@@ -51,6 +52,7 @@ struct launcher_unit *launcher_unit_free(struct launcher_unit *unit)
 	sd_event_unref(unit->event);
 	free(unit->cgroup);
 	free(unit->bus_job);
+	free(unit->systemd);
 	free(unit);
 	return NULL;
 }
@@ -103,6 +105,7 @@ static int watch(struct launcher_unit *unit, const char *cgroup)
 {
 	int r;
 
+	unit->match = sd_bus_slot_unref(unit->match);
 	unit->cgroup = strdup(cgroup);
 	if (!unit->cgroup)
 		return -ENOMEM;
@@ -169,6 +172,7 @@ static void take_refusal(struct launcher_unit *unit, const sd_bus_error *error)
 static int on_asked(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
 {
 	struct launcher_unit *unit = userdata;
+	const char *sender = sd_bus_message_get_sender(reply);
 	const char *path = NULL;
 
 	(void)ret_error;
@@ -179,8 +183,8 @@ static int on_asked(sd_bus_message *reply, void *userdata, sd_bus_error *ret_err
 		take_refusal(unit, sd_bus_message_get_error(reply));
 		return 0;
 	}
-	if (sd_bus_message_read(reply, "o", &path) >= 0)
-		(void)text_replace(&unit->bus_job, path);
+	if (sd_bus_message_read(reply, "o", &path) >= 0 && text_replace(&unit->bus_job, path) >= 0)
+		(void)text_replace(&unit->systemd, sender ? sender : "");
 	return 0;
 }
 
@@ -219,19 +223,22 @@ static int look_up_cgroup(struct launcher_unit *unit)
 					unit, "ss", SYSTEMD_NAME ".Service", "ControlGroup");
 }
 
-/* systemd is done with one of its jobs on our unit. */
+/* systemd is done with one of its jobs. Anybody may send us a signal that says so. */
 static int on_bus_job(sd_bus_message *signal, void *userdata, sd_bus_error *ret_error)
 {
 	struct launcher_unit *unit = userdata;
 	const char *path = NULL, *name = NULL, *result = NULL;
+	const char *sender = sd_bus_message_get_sender(signal);
 	uint32_t id;
 	int r;
 
 	(void)ret_error;
 	if (sd_bus_message_read(signal, "uoss", &id, &path, &name, &result) < 0 || unit->cgroup ||
-	    !unit->bus_job || strcmp(unit->bus_job, path) != 0)
+	    !unit->bus_job || strcmp(unit->bus_job, path) != 0 || !sender || !unit->systemd ||
+	    strcmp(unit->systemd, sender) != 0)
 		return 0;
 	free(TAKE_PTR(unit->bus_job));
+	unit->match = sd_bus_slot_unref(unit->match);
 	if (strcmp(result, "done") != 0) {
 		fail(unit, "systemd could not start %s (%s): see 'journalctl -u %s'", unit->name,
 		     result, unit->name);
@@ -243,15 +250,14 @@ static int on_bus_job(sd_bus_message *signal, void *userdata, sd_bus_error *ret_
 	return 0;
 }
 
+/* Before the call, so that nothing is missed. Of all units, because sd-bus cannot match strings
+ * behind a number; but only for as long as ours starts. */
 static int add_match(struct launcher_unit *unit)
 {
-	char rule[512];
+	static const char rule[] = "type='signal',sender='" SYSTEMD_NAME "',path='" SYSTEMD_PATH
+				   "',interface='" SYSTEMD_MANAGER "',member='JobRemoved'";
 
 	unit->match = sd_bus_slot_unref(unit->match);
-	(void)snprintf(rule, sizeof(rule),
-		       "type='signal',sender='" SYSTEMD_NAME "',path='" SYSTEMD_PATH
-		       "',interface='" SYSTEMD_MANAGER "',member='JobRemoved',arg2='%s'",
-		       unit->name);
 	return sd_bus_add_match_async(unit->launcher->bus, &unit->match, rule, on_bus_job, NULL,
 				      unit);
 }

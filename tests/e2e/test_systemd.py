@@ -240,6 +240,21 @@ def starts():
         box.sh(f"cd {work.path} && {variables} setpriv --reuid 4711 --regid {tfqd} --clear-groups "
                f"tfq -d --label unknown {' '.join(work.apply_argv('unknown'))}")
         contains(box.wait_job("unknown", "failed")["message"], "systemd could not start tfq-job-", "journalctl -u")
+
+        programs = "/usr/libexec/tfqd"
+        box.sh(f"cp -a {programs} /usr/libexec/kept; printf '#!/bin/sh\\nsleep 0.2\\n' > {programs}/tfq-runner")
+        box.queue("alice", work, "mute")
+        contains(box.wait_job("mute", "failed")["message"], "its runner died before terraform was started")
+        box.sh(f"cp /bin/true {programs}/tfq-runner")
+        box.queue("alice", work, "short")
+        contains(box.wait_job("short", "failed")["message"], "its runner died before terraform was started")
+        box.sh(f"rm {programs}/tfq-runner")
+        box.queue("alice", work, "none")
+        contains(box.wait_job("none", "failed")["message"], "systemd could not start tfq-job-")
+        box.sh(f"cp -a /usr/libexec/kept/tfq-runner {programs}; cp /bin/true {programs}/tfq-credentials")
+        nothing = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+        box.queue("alice", work, "keyless", env=nothing)
+        contains(box.wait_job("keyless", "failed")["message"], "The look-up of AWS credentials failed")
         box.queue("alice", work, "known")
         finish(box, work, "known")
 
