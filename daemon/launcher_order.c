@@ -10,8 +10,7 @@
 #include "common/parse.h"
 #include "daemon/launcher_parts.h"
 
-#define STOP_MARGIN_USEC (30 * USEC_PER_SEC) /* over stop_grace: for what terraform leaves behind \
-					      */
+#define STOP_MARGIN_USEC (30 * USEC_PER_SEC) /* over stop_grace, for leftovers */
 
 /* The message, and the first error on the way. */
 struct properties {

@@ -158,15 +158,16 @@ static void take_refusal(struct launcher_unit *unit, const sd_bus_error *error)
 		return;
 	}
 	if (sd_bus_error_has_name(error, "org.freedesktop.systemd1.TransactionIsDestructive") ||
-	    sd_bus_error_has_name(error, "org.freedesktop.systemd1.ShuttingDown"))
+	    sd_bus_error_has_name(error, "org.freedesktop.systemd1.ShuttingDown")) {
 		fail(unit, "the machine is going down: terraform was not run; queue it again");
-	else if (sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists"))
+	} else if (sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists")) {
 		fail(unit,
 		     "another %s is there, perhaps of another tfqd: see 'systemctl status %s'",
 		     unit->name, unit->name);
-	else
+	} else {
 		fail(unit, "systemd does not start %s: %s", unit->name,
 		     error->message ? error->message : error->name);
+	}
 }
 
 static int on_asked(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
@@ -346,15 +347,14 @@ static int ask(struct launcher_unit *unit, const struct launcher_helper *helper)
 	return sd_bus_call_async(unit->launcher->bus, &unit->call, message, on_asked, unit, 0);
 }
 
-static int unit_new(struct launcher_unit **ret, struct launcher *launcher, launcher_end_fn end,
+static int unit_new(struct launcher_unit **ret, sd_event *event, launcher_end_fn end,
 		    void *userdata)
 {
 	struct launcher_unit *unit = calloc(1, sizeof(*unit));
 
 	if (!unit)
 		return -ENOMEM;
-	unit->launcher = launcher;
-	unit->event = launcher ? sd_event_ref(launcher->setup.event) : NULL;
+	unit->event = sd_event_ref(event);
 	unit->end = end;
 	unit->userdata = userdata;
 	*ret = unit;
@@ -378,9 +378,10 @@ int launcher_unit_start_runner(struct launcher_unit **ret, struct launcher *laun
 	struct launcher_unit *unit;
 	int r;
 
-	r = unit_new(&unit, launcher, end, userdata);
+	r = unit_new(&unit, launcher->setup.event, end, userdata);
 	if (r < 0)
 		return r;
+	unit->launcher = launcher;
 	unit->job = job;
 	(void)snprintf(unit->name, sizeof(unit->name), "tfq-job-%" PRIu64 ".service", job->id);
 	r = ask(unit, NULL);
@@ -396,9 +397,10 @@ int launcher_unit_start_helper(struct launcher_unit **ret, struct launcher *laun
 	struct launcher_unit *unit;
 	int r;
 
-	r = unit_new(&unit, launcher, end, userdata);
+	r = unit_new(&unit, launcher->setup.event, end, userdata);
 	if (r < 0)
 		return r;
+	unit->launcher = launcher;
 	(void)snprintf(unit->name, sizeof(unit->name), "tfq-credentials-%d-%" PRIu64 ".service",
 		       (int)getpid(), ++launcher->helper_count);
 	return keep(ret, unit, ask(unit, helper));
@@ -415,10 +417,9 @@ int launcher_unit_find(struct launcher_unit **ret, sd_event *event, const char *
 
 	if (!cgroup_is_populated(cgroup))
 		return -ESRCH;
-	r = unit_new(&unit, NULL, end, userdata);
+	r = unit_new(&unit, event, end, userdata);
 	if (r < 0)
 		return r;
-	unit->event = sd_event_ref(event);
 	(void)snprintf(unit->name, sizeof(unit->name), "%s", slash ? slash + 1 : cgroup);
 	return keep(ret, unit, watch(unit, cgroup));
 }

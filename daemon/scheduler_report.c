@@ -257,11 +257,12 @@ void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
 	if (job_status_is_final(job->status))
 		return;
 	if (runner_link_lives(job)) { /* its end will be heard of */
-		if (proc_start(job->runner_pid) != job->runner_start)
+		if (proc_start(job->runner_pid) != job->runner_start) {
 			journal_job(LOG_WARNING, job,
 				    "its runner is gone; what is left in its unit is waited for: "
 				    "systemctl status tfq-job-%" PRIu64,
 				    job->id);
+		}
 		return;
 	}
 	bury(scheduler, job, NULL);
