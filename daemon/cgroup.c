@@ -58,12 +58,30 @@ bool cgroup_is_populated(const char *cgroup)
 	return is_populated;
 }
 
-int cgroup_watch(sd_event_source **ret, sd_event *event, const char *cgroup,
+void cgroup_unwatch(struct cgroup_watch *watch)
+{
+	watch->changed = sd_event_source_disable_unref(watch->changed);
+	watch->removed = sd_event_source_disable_unref(watch->removed);
+}
+
+/* The kernel tells of a change some time after it, and not at all if the cgroup is removed by then:
+ * but the folder that it was in always sees that. */
+int cgroup_watch(struct cgroup_watch *watch, sd_event *event, const char *cgroup,
 		 sd_event_inotify_handler_t handler, void *userdata)
 {
 	AUTO_FREE char *path = events_path(cgroup);
+	int r;
 
 	if (!path)
-		return -errno;
-	return sd_event_add_inotify(event, ret, path, IN_MODIFY, handler, userdata);
+		return errno == ENOENT ? 0 : -errno;
+	r = sd_event_add_inotify(event, &watch->changed, path, IN_MODIFY, handler, userdata);
+	if (r >= 0) {
+		*strrchr(path, '/') = '\0';
+		*strrchr(path, '/') = '\0';
+		r = sd_event_add_inotify(event, &watch->removed, path, IN_DELETE, handler,
+					 userdata);
+	}
+	if (r < 0)
+		cgroup_unwatch(watch);
+	return r == -ENOENT ? 0 : r;
 }

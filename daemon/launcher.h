@@ -106,6 +106,9 @@ int launcher_unit_find(struct launcher_unit **ret, sd_event *event, const char *
  */
 int launcher_unit_claim(struct launcher_unit *unit, pid_t pid, char **ret_cgroup);
 
+/* Is process @pid in the unit of job @id, of whichever tfqd? */
+bool launcher_unit_has(uint64_t id, pid_t pid);
+
 /* SIGKILL to all of it. */
 void launcher_unit_kill(struct launcher_unit *unit);
 struct launcher_unit *launcher_unit_free(struct launcher_unit *unit); /* it goes on; NULL */

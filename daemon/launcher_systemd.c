@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <systemd/sd-login.h>
 #include <unistd.h>
 
@@ -36,7 +37,8 @@ struct launcher_unit {
 	char *systemd;  /* who has answered, on the bus */
 	unsigned tries; /* to start it */
 	sd_bus_slot *match, *call;
-	sd_event_source *watch, *retry;
+	struct cgroup_watch watch;
+	sd_event_source *retry;
 	launcher_end_fn end;
 	void *userdata;
 };
@@ -47,7 +49,7 @@ struct launcher_unit *launcher_unit_free(struct launcher_unit *unit)
 		return NULL;
 	sd_bus_slot_unref(unit->match);
 	sd_bus_slot_unref(unit->call);
-	sd_event_source_disable_unref(unit->watch);
+	cgroup_unwatch(&unit->watch);
 	sd_event_source_disable_unref(unit->retry);
 	sd_event_unref(unit->event);
 	free(unit->cgroup);
@@ -80,7 +82,8 @@ static int on_cgroup_event(sd_event_source *source, const struct inotify_event *
 	struct launcher_unit *unit = userdata;
 
 	(void)source;
-	(void)event;
+	if (event && event->mask & IN_DELETE && strcmp(event->name, unit->name) != 0)
+		return 0; /* another's, in the same slice */
 	if (!cgroup_is_populated(unit->cgroup))
 		unit->end(unit, NULL, unit->userdata);
 	return 0;
@@ -110,7 +113,7 @@ static int watch(struct launcher_unit *unit, const char *cgroup)
 	if (!unit->cgroup)
 		return -ENOMEM;
 	r = cgroup_watch(&unit->watch, unit->event, cgroup, on_cgroup_event, unit);
-	return r < 0 && r != -ENOENT ? r : set_timer(unit, 0, on_look);
+	return r < 0 ? r : set_timer(unit, 0, on_look);
 }
 
 /* --- its start ------------------------------------------------------------------------------- */
@@ -372,6 +375,11 @@ static int keep(struct launcher_unit **ret, struct launcher_unit *unit, int r)
 	return 0;
 }
 
+static void name_of_runner(char name[NAME_MAX_LEN], uint64_t id)
+{
+	(void)snprintf(name, NAME_MAX_LEN, "tfq-job-%" PRIu64 ".service", id);
+}
+
 int launcher_unit_start_runner(struct launcher_unit **ret, struct launcher *launcher,
 			       const struct job *job, launcher_end_fn end, void *userdata)
 {
@@ -383,7 +391,7 @@ int launcher_unit_start_runner(struct launcher_unit **ret, struct launcher *laun
 		return r;
 	unit->launcher = launcher;
 	unit->job = job;
-	(void)snprintf(unit->name, sizeof(unit->name), "tfq-job-%" PRIu64 ".service", job->id);
+	name_of_runner(unit->name, job->id);
 	r = ask(unit, NULL);
 	if (r < 0) /* the bus is being restarted, say */
 		r = set_timer(unit, RETRY_USEC, on_retry);
@@ -424,14 +432,27 @@ int launcher_unit_find(struct launcher_unit **ret, sd_event *event, const char *
 	return keep(ret, unit, watch(unit, cgroup));
 }
 
-int launcher_unit_claim(struct launcher_unit *unit, pid_t pid, char **ret_cgroup)
+static bool is_in(pid_t pid, const char *unit)
 {
 	AUTO_FREE char *name = NULL;
+
+	return sd_pid_get_unit(pid, &name) >= 0 && strcmp(name, unit) == 0;
+}
+
+bool launcher_unit_has(uint64_t id, pid_t pid)
+{
+	char name[NAME_MAX_LEN];
+
+	name_of_runner(name, id);
+	return is_in(pid, name);
+}
+
+int launcher_unit_claim(struct launcher_unit *unit, pid_t pid, char **ret_cgroup)
+{
 	AUTO_FREE char *cgroup = NULL;
 	int r;
 
-	if (sd_pid_get_unit(pid, &name) < 0 || strcmp(name, unit->name) != 0 ||
-	    sd_pid_get_cgroup(pid, &cgroup) < 0)
+	if (!is_in(pid, unit->name) || sd_pid_get_cgroup(pid, &cgroup) < 0)
 		return -EPERM;
 	if (unit->cgroup && strcmp(unit->cgroup, cgroup) != 0)
 		return -EPERM;

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "daemon/journal.h"
+#include "daemon/launcher.h"
 #include "daemon/metrics.h"
 #include "daemon/peer.h"
 #include "daemon/proc.h"
@@ -48,17 +49,27 @@ static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t 
 		runner_link_deadline(job, lock_deadline(lane->lock));
 }
 
+static void send_away(const struct scheduler *scheduler, const struct job *job,
+		      const struct peer *peer)
+{
+	if (launcher_unit_has(job->id, peer->owner.pid)) {
+		journal_job(LOG_INFO, job, "a runner from before a restart is not needed any more");
+		return;
+	}
+	journal_job(LOG_WARNING, job,
+		    "process %d of %s says that it is its runner, and is not: refused",
+		    (int)peer->owner.pid, peer->owner.name);
+	scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
+			"a process that is not its runner said hello");
+}
+
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
 		    const struct scheduler_hello *hello)
 {
 	if (job->runner || job_status_is_final(job->status) ||
 	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided) ||
 	    !is_runner(scheduler, job, peer)) {
-		journal_job(LOG_WARNING, job,
-			    "process %d of %s says that it is its runner, and is not: refused",
-			    (int)peer->owner.pid, peer->owner.name);
-		scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
-				"a process that is not its runner said hello");
+		send_away(scheduler, job, peer);
 		return -EPERM;
 	}
 	job->runner = peer;

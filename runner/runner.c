@@ -29,7 +29,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 
 	if (!runner->is_started || runner->is_over)
 		return sd_event_exit(runner->event, 0);
-	(void)runner_interrupt(runner, 1);
+	runner->is_signalled = runner_interrupt(runner, 1) || runner->is_signalled;
 	return 0;
 }
 
