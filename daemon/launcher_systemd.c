@@ -25,6 +25,7 @@
 
 #define NAME_MAX_LEN 64
 #define RETRY_USEC   (100 * USEC_PER_MSEC)
+#define LOOK_USEC    USEC_PER_SEC
 #define RETRY_MAX    100 /* 10 s: what of the same name is in the way is gone by then */
 
 struct launcher_unit {
@@ -89,13 +90,6 @@ static int on_cgroup_event(sd_event_source *source, const struct inotify_event *
 	return 0;
 }
 
-/* It may have become empty before we looked, and must not end in the middle of a call. */
-static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	(void)usec;
-	return on_cgroup_event(source, NULL, userdata);
-}
-
 static int set_timer(struct launcher_unit *unit, uint64_t usec, sd_event_time_handler_t handler)
 {
 	unit->retry = sd_event_source_disable_unref(unit->retry);
@@ -103,7 +97,18 @@ static int set_timer(struct launcher_unit *unit, uint64_t usec, sd_event_time_ha
 					  10 * USEC_PER_MSEC, handler, unit);
 }
 
-/* Return: 0, or a negative errno. A cgroup that is gone already is told of from the loop. */
+/* It may have become empty before we looked, and must not end in the middle of a call. */
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct launcher_unit *unit = userdata;
+
+	(void)usec;
+	if (!unit->watch.removed) /* the kernel has no watch to give */
+		(void)set_timer(unit, LOOK_USEC, on_look);
+	return on_cgroup_event(source, NULL, unit);
+}
+
+/* Return: 0, or -ENOMEM. A cgroup that is gone already is told of from the loop. */
 static int watch(struct launcher_unit *unit, const char *cgroup)
 {
 	int r;
@@ -113,7 +118,9 @@ static int watch(struct launcher_unit *unit, const char *cgroup)
 	if (!unit->cgroup)
 		return -ENOMEM;
 	r = cgroup_watch(&unit->watch, unit->event, cgroup, on_cgroup_event, unit);
-	return r < 0 ? r : set_timer(unit, 0, on_look);
+	if (r < 0)
+		log_warning(r, "Cannot watch what lives in %s, looks every second: %m", unit->name);
+	return set_timer(unit, 0, on_look);
 }
 
 /* --- its start ------------------------------------------------------------------------------- */

@@ -141,7 +141,8 @@ class Box(World):
 
     def cgroup_of(self, unit):
         """Numbers of the processes in it, as the box sees them; None if there is no such cgroup."""
-        found = self.sh(f"cat /sys/fs/cgroup/tfq.slice/{unit}/cgroup.procs 2>/dev/null || echo none")
+        found = self.sh(f"cat /sys/fs/cgroup/tfq.slice/{unit}/cgroup.procs 2>/dev/null || "
+                        f"cat /sys/fs/cgroup/unified/tfq.slice/{unit}/cgroup.procs 2>/dev/null || echo none")
         return None if found == "none" else [int(pid) for pid in found.split()]
 
     def journal(self, *options):
