@@ -16,6 +16,7 @@ SBINDIR    ?= $(PREFIX)/sbin
 LIBEXECDIR ?= $(PREFIX)/libexec/tfqd
 MANDIR     ?= $(PREFIX)/share/man
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
+USERUNITDIR ?= $(PREFIX)/lib/systemd/user
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SYSCONFDIR ?= /etc
 # Of the shells: bash-completion, zsh's $fpath, fish.
@@ -276,11 +277,15 @@ lint-man:
 	@echo "  LINT    mandoc"
 	$(Q)mandoc -T lint -W warning $(wildcard man/*.[1-8])
 
-# verify exits 0 on what it warns of, so any other output than this one fails.
+# verify exits 0 on what it warns of, so any other output than this one fails. What the service is
+# exposed to, of 100 at worst, may be 20.
 lint-units:
 	@echo "  LINT    systemd-analyze"
-	$(Q)! systemd-analyze verify --man=no units/*.service units/*.socket 2>&1 | \
+	$(Q)! systemd-analyze verify --man=no $(UNITS) 2>&1 | grep -v 'is not executable'
+	$(Q)! XDG_RUNTIME_DIR=$(abspath $(BUILD)) systemd-analyze verify --user --man=no $(USER_UNITS) 2>&1 | \
 	 grep -v 'is not executable'
+	$(Q)systemd-analyze security --offline=true --threshold=20 --no-pager units/tfqd.service >$(BUILD)/exposure || \
+	 { tail -n 1 $(BUILD)/exposure; exit 1; }
 
 # test_tfargs.c has misspelt subcommands on purpose.
 lint-spell:
@@ -320,6 +325,8 @@ format: ## Put the C sources into form
 # --- install -------------------------------------------------------------------------
 
 MANPAGES := $(wildcard man/*.[1-8])
+UNITS := units/tfqd.service units/tfqd.socket units/tfq.slice
+USER_UNITS := units/user/tfqd.service units/user/tfqd.socket
 man_dir = $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(1)))
 
 .PHONY: install
@@ -327,8 +334,9 @@ install: all ## Install, below DESTDIR if that is set
 	install -D -m 0755 -t $(DESTDIR)$(SBINDIR) $(BUILD)/tfqd
 	install -D -m 0755 -t $(DESTDIR)$(BINDIR) $(BUILD)/tfq
 	install -D -m 0755 -t $(DESTDIR)$(LIBEXECDIR) $(BUILD)/tfq-runner $(BUILD)/tfq-credentials $(BUILD)/tfq-doctor
-	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) units/tfqd.service units/tfqd.socket
-	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service
+	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) $(UNITS)
+	install -D -m 0644 -t $(DESTDIR)$(USERUNITDIR) $(USER_UNITS)
+	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(USERUNITDIR)/tfqd.service
 	install -D -m 0644 units/tfqd.sysusers $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/tfqd/tfqd.conf || \
 	 install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/tfqd conf/tfqd.conf
@@ -343,7 +351,7 @@ install: all ## Install, below DESTDIR if that is set
 uninstall: ## Remove what install put there, but for the configuration and the state
 	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq
 	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials $(DESTDIR)$(LIBEXECDIR)/tfq-doctor
-	rm -f $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(UNITDIR)/tfqd.socket
+	rm -f $(UNITS:units/%=$(DESTDIR)$(UNITDIR)/%) $(USER_UNITS:units/user/%=$(DESTDIR)$(USERUNITDIR)/%)
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
 	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))

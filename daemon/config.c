@@ -132,11 +132,6 @@ int config_check(const struct config *config, char **ret_error)
 			       "): lower the first, or raise the second",
 			       config->max_queued_per_user, config->max_queued);
 	}
-	if (config->launcher == CONFIG_LAUNCHER_SYSTEMD) {
-		return explain(ret_error, -EINVAL,
-			       "[runner] launcher = systemd: this version starts runners itself: "
-			       "launcher = direct");
-	}
 	return 0;
 }
 

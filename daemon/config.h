@@ -120,8 +120,7 @@ int config_read(struct config *config, const char *path, char **ret_error);
 /*
  * Check what no single key shows, once everything is read:
  * renew + 2 * request_timeout + stop_grace + 5 s < lease; poll_min <= poll_max;
- * max_queued_per_user <= max_queued, max_running >= 1; lease 10 s .. 24 h; and what
- * this version cannot do: launcher = systemd.
+ * max_queued_per_user <= max_queued, max_running >= 1; lease 10 s .. 24 h.
  * Return: 0, -EINVAL with *@ret_error that names the numbers and the fix, or -ENOMEM.
  */
 int config_check(const struct config *config, char **ret_error);

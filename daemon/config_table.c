@@ -119,11 +119,11 @@ static const struct config_row rows[] = {
 	    LIMITS(100 * USEC_PER_MSEC, 10 * USEC_PER_MIN)),
 
 	ROW("runner", "launcher", CONFIG_WORD, launcher, "auto", USED, WORDS(launcher_words)),
-	ROW("runner", "slice", CONFIG_SLICE, slice, "", UNUSED, LIMITS(0, 0)),
-	ROW("runner", "memory_high", CONFIG_BYTES, memory_high_bytes, "", UNUSED,
+	ROW("runner", "slice", CONFIG_SLICE, slice, "tfq.slice", USED, LIMITS(0, 0)),
+	ROW("runner", "memory_high", CONFIG_BYTES, memory_high_bytes, "", USED,
 	    LIMITS(0, UINT64_MAX)),
-	ROW("runner", "cpu_weight", CONFIG_U64, cpu_weight, "", UNUSED, LIMITS(0, 10000)),
-	ROW("runner", "tasks_max", CONFIG_U64, tasks_max, "", UNUSED, LIMITS(0, TASKS_MAX)),
+	ROW("runner", "cpu_weight", CONFIG_U64, cpu_weight, "", USED, LIMITS(0, 10000)),
+	ROW("runner", "tasks_max", CONFIG_U64, tasks_max, "", USED, LIMITS(0, TASKS_MAX)),
 
 	ROW("access", "submitters", CONFIG_GROUP, submitters, "", USED, LIMITS(0, 0)),
 	ROW("access", "operators", CONFIG_GROUP, operators, "", USED, LIMITS(0, 0)),

@@ -222,6 +222,7 @@ static int make_scheduler(struct daemon *daemon)
 				  .runner = daemon->runner,
 				  .socket = daemon->socket.path,
 				  .nofile = &daemon->nofile,
+				  .launcher = daemon->launcher,
 				  .identities = daemon->identities,
 				  .probes = daemon->probes,
 				  .store = daemon->store,
@@ -260,9 +261,13 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	r = http_new(&daemon->http, daemon->event);
 	if (r < 0)
 		return log_error(r, "Failed to set up libcurl: %m");
+	r = daemon_make_launcher(daemon);
+	if (r < 0)
+		return r;
 	r = identities_new(&daemon->identities, &(struct identities_setup){
 							.event = daemon->event,
 							.runner = daemon->runner,
+							.launcher = daemon->launcher,
 							.env = env,
 							.config = daemon->config,
 						});
@@ -335,6 +340,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 	scheduler_free(daemon->scheduler);
 	vault_free(daemon->vault);
 	identities_free(daemon->identities);
+	launcher_free(daemon->launcher);
 	lock_probes_free(daemon->probes);
 	http_free(daemon->http);
 	sd_event_unref(daemon->event);

@@ -123,6 +123,19 @@ int daemon_find_runner(struct daemon *daemon)
 	return 0;
 }
 
+int daemon_make_launcher(struct daemon *daemon)
+{
+	const int r = launcher_new(&daemon->launcher, &(struct launcher_setup){
+							      .event = daemon->event,
+							      .config = daemon->config,
+							      .runner = daemon->runner,
+							      .socket = daemon->socket.path,
+							      .nofile = &daemon->nofile,
+						      });
+
+	return r == -ENOMEM ? log_oom() : r;
+}
+
 /* Who we are, as our locks tell other tfqds. */
 void daemon_set_host(struct daemon *daemon)
 {

@@ -12,6 +12,7 @@
 #include "daemon/aws/identity.h"
 #include "daemon/daemon.h"
 #include "daemon/http.h"
+#include "daemon/launcher.h"
 #include "daemon/listener.h"
 #include "daemon/lock/probe.h"
 #include "daemon/peer.h"
@@ -30,6 +31,7 @@ struct daemon {
 	const struct config *config;
 	sd_event *event;
 	struct http *http;
+	struct launcher *launcher;
 	struct identities *identities;
 	struct lock_probes *probes;
 	struct store *store;
@@ -58,5 +60,7 @@ void daemon_set_host(struct daemon *daemon);
 int daemon_set_access(struct daemon *daemon);
 int daemon_make_dirs(struct daemon *daemon);
 int daemon_find_runner(struct daemon *daemon);
+/* How runners and helpers are started. */
+int daemon_make_launcher(struct daemon *daemon);
 /* What was there before a restart, and will be after the next. */
 int daemon_open_memory(struct daemon *daemon, const struct store_callbacks *callbacks);

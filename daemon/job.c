@@ -94,6 +94,7 @@ struct job *job_free(struct job *job)
 	free(job->why_child_text);
 	free(job->subcommand_text);
 	free(job->operation_text);
+	free(job->cgroup);
 	free(job);
 	return NULL;
 }

@@ -16,6 +16,7 @@ struct line;
 struct peer;
 struct sd_event_source;
 struct preflight;
+struct launcher_unit;
 
 enum job_priority { JOB_HIGH, JOB_NORMAL, JOB_LOW, JOB_PRIORITY_COUNT };
 
@@ -94,8 +95,10 @@ struct job {
 	uint64_t runner_start; /* process_start()'s: tells it from another with its number */
 	struct sd_event_source *runner_watch; /* on one that is no child of this process; the
 						 scheduler's */
-	struct peer *runner;                  /* NULL: not connected */
-	pid_t session;                        /* of its runner, the last one; 0: never had one */
+	struct launcher_unit *unit; /* of systemd, that runs it; the scheduler's; NULL: none */
+	char *cgroup;               /* ... its cgroup, since its runner said hello; or NULL */
+	struct peer *runner;        /* NULL: not connected */
+	pid_t session;              /* of its runner, the last one; 0: never had one */
 	bool is_runner_ready;
 	bool has_lost_runner; /* one died before its turn: no other is started ahead */
 	pid_t pid;            /* of terraform */

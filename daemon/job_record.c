@@ -36,9 +36,10 @@ static json_t *argv_json(const struct job *job)
 /* clang-format off */
 static json_t *run_json(const struct job *job)
 {
-	return json_pack("{s:i, s:I, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:I}",
+	return json_pack("{s:i, s:I, s:s*, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:b, s:b, s:b, s:I}",
 			 "runner", (int)job->runner_pid,
 			 "runner_start", (json_int_t)job->runner_start,
+			 "cgroup", job->cgroup,
 			 "session", (int)job->session,
 			 "pid", (int)job->pid,
 			 "exit_code", job->exit_code,
@@ -227,7 +228,7 @@ static int take_status(enum job_status *ret, const char *name)
 	return -EBADMSG;
 }
 
-static void apply_run(struct job *job, const json_t *run)
+static int apply_run(struct job *job, const json_t *run)
 {
 	job->runner_pid = (pid_t)number_of(run, "runner");
 	job->runner_start = (uint64_t)number_of(run, "runner_start");
@@ -243,6 +244,7 @@ static void apply_run(struct job *job, const json_t *run)
 	job->is_state_known |= flag_of(run, "state_known");
 	job->handover_usec =
 		number_of(run, "handover") < 0 ? UINT64_MAX : (uint64_t)number_of(run, "handover");
+	return take(&job->cgroup, run, "cgroup", false);
 }
 
 int job_record_apply(struct job *job, const json_t *record)
@@ -268,8 +270,8 @@ int job_record_apply(struct job *job, const json_t *record)
 	job->started_usec = (uint64_t)number_of(record, "started");
 	job->ended_usec = (uint64_t)number_of(record, "ended");
 	job->has_tty |= flag_of(record, "tty");
-	apply_run(job, json_object_get(record, "run"));
-	return take_argv(job, json_object_get(record, "argv"));
+	r = apply_run(job, json_object_get(record, "run"));
+	return r < 0 ? r : take_argv(job, json_object_get(record, "argv"));
 }
 
 int job_record_parse(struct job **ret, const json_t *record)

@@ -19,6 +19,7 @@
 #include "common/text.h"
 #include "common/wire.h"
 #include "daemon/journal.h"
+#include "daemon/launcher.h"
 #include "daemon/preflight.h"
 #include "daemon/scheduler_parts.h"
 
@@ -220,7 +221,7 @@ void lane_acquire(struct lane *lane, struct job *job)
 	r = runner_link_start(lane->scheduler, job);
 	if (r < 0) {
 		scheduler_refuse_soon(lane->scheduler, job, "cannot start a runner as %s: %s",
-				      job->owner.name, strerror(-r));
+				      job->owner.name, launcher_explain(r));
 		return;
 	}
 	if (lane->must_release)

@@ -4,12 +4,15 @@
  * environment) reach a runner in the answer to its hello and nowhere else.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "daemon/cgroup.h"
 #include "daemon/job_files.h"
 #include "daemon/journal.h"
 #include "daemon/launcher.h"
@@ -44,14 +47,31 @@ static int on_exit_of_runner(sd_event_source *source, const siginfo_t *info, voi
 	return 0;
 }
 
+/* systemd has killed what was left in it. */
+static void on_end_of_unit(struct launcher_unit *unit, const char *why, void *userdata)
+{
+	struct job *job = userdata;
+	char how[160];
+
+	(void)unit;
+	(void)snprintf(how, sizeof(how),
+		       "its runner died before terraform was started: see 'journalctl "
+		       "TFQ_JOB=%" PRIu64 "'",
+		       job->id);
+	scheduler_runner_died(lane_of(job->line)->scheduler, job, why ? why : how);
+}
+
 int runner_link_start(struct scheduler *scheduler, struct job *job)
 {
 	CLEANUP(sd_event_source_unrefp) sd_event_source *source = NULL;
 	pid_t pid = 0;
 	int r;
 
-	if (job->runner_pid)
+	if (job->runner_pid || job->unit)
 		return 0;
+	if (launcher_has_units(scheduler->setup.launcher))
+		return launcher_unit_start_runner(&job->unit, scheduler->setup.launcher, job,
+						  on_end_of_unit, job);
 	r = launcher_direct_start(&pid, job, scheduler->setup.runner, scheduler->setup.socket,
 				  scheduler->setup.nofile);
 	if (r < 0)
@@ -80,10 +100,45 @@ static int on_end_of_watched(sd_event_source *source, int fd, uint32_t revents, 
 	return 0;
 }
 
+bool runner_link_lives(const struct job *job)
+{
+	return (job->cgroup && cgroup_is_populated(job->cgroup)) ||
+	       (job->runner_pid > 0 && job->runner_start > 0 &&
+		proc_start(job->runner_pid) == job->runner_start);
+}
+
+void runner_link_forget(struct job *job)
+{
+	job->runner_pid = 0;
+	job->unit = launcher_unit_free(job->unit);
+	free(TAKE_PTR(job->cgroup));
+}
+
+int runner_link_claim(struct scheduler *scheduler, struct job *job, pid_t pid)
+{
+	AUTO_FREE char *cgroup = NULL;
+	int r;
+
+	if (!job->unit)
+		return -EPERM;
+	r = launcher_unit_claim(job->unit, pid, &cgroup);
+	if (r < 0)
+		return r;
+	free(job->cgroup);
+	job->cgroup = TAKE_PTR(cgroup);
+	job->runner_pid = job->session = pid;
+	job->runner_start = proc_start(pid);
+	job->armed = scheduler_note(scheduler, job);
+	return 0;
+}
+
 int runner_link_watch(struct scheduler *scheduler, struct job *job)
 {
 	int fd, r;
 
+	if (job->cgroup)
+		return launcher_unit_find(&job->unit, scheduler->setup.event, job->cgroup,
+					  on_end_of_unit, job);
 	fd = proc_watch(job->runner_pid, job->runner_start);
 	if (fd < 0)
 		return fd;

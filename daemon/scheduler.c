@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/parse.h"
 #include "daemon/journal.h"
+#include "daemon/launcher.h"
 #include "daemon/metrics.h"
 #include "daemon/peer.h"
 #include "daemon/preflight.h"
@@ -70,6 +71,7 @@ void scheduler_forget(struct scheduler *scheduler, struct job *job)
 {
 	scheduler_unregister(scheduler, job);
 	job->runner_watch = sd_event_source_disable_unref(job->runner_watch);
+	job->unit = launcher_unit_free(job->unit);
 	job->preflight = preflight_free(job->preflight);
 	job_free(job);
 }
@@ -182,6 +184,7 @@ static void end_job(struct scheduler *scheduler, struct job *job, const struct l
 		job->ended_usec = clock_usec(CLOCK_REALTIME);
 	job->go_after = 0;
 	job->runner_watch = sd_event_source_disable_unref(job->runner_watch);
+	job->unit = launcher_unit_free(job->unit);
 	runner_link_end(job);
 	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);

@@ -26,6 +26,7 @@
 struct scheduler;
 struct identities;
 struct lock_probes;
+struct launcher;
 
 struct scheduler_callbacks {
 	/* Something of @job has changed that a watcher would see. */
@@ -47,6 +48,7 @@ struct scheduler_setup {
 	const char *runner;   /* path of tfq-runner */
 	const char *socket;
 	const struct rlimit *nofile; /* what jobs are to have of RLIMIT_NOFILE */
+	struct launcher *launcher;   /* NULL: runners are our children */
 	struct identities *identities;
 	struct lock_probes *probes;
 	struct store *store;

@@ -203,3 +203,10 @@ void runner_link_end(struct job *job);
 int runner_link_attach(struct job *job, const struct job_viewer *viewer);
 /* Watch over a runner that another tfqd has started. Return: 0; -ESRCH if it is gone. */
 int runner_link_watch(struct scheduler *scheduler, struct job *job);
+/* Does the runner live, or anything in the unit that it has? */
+bool runner_link_lives(const struct job *job);
+/* Nothing of the runner lives any more. */
+void runner_link_forget(struct job *job);
+/* Process @pid says that it is the runner of the unit that was started for @job. Return: 0, or a
+ * negative errno. */
+int runner_link_claim(struct scheduler *scheduler, struct job *job, pid_t pid);

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/parse.h"
 #include "daemon/journal.h"
+#include "daemon/launcher.h"
 #include "daemon/scheduler_parts.h"
 
 #define STOP_LIMIT_USEC (10 * USEC_PER_SEC)
@@ -58,12 +59,12 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 	if (!is_next(scheduler, line, head))
 		return;
 	lane_prepare(lane_of(line), head);
-	if (head->runner_pid)
+	if (head->runner_pid || head->unit)
 		return;
 	r = runner_link_start(scheduler, head);
 	if (r < 0)
 		journal_job(LOG_WARNING, head, "cannot start its runner ahead of time: %s",
-			    strerror(-r));
+			    launcher_explain(r));
 }
 
 static void tell_line(struct scheduler *scheduler, struct line *line)

@@ -9,16 +9,21 @@
 
 #include "common/clock.h"
 #include "daemon/journal.h"
+#include "daemon/launcher.h"
 #include "daemon/metrics.h"
 #include "daemon/peer.h"
 #include "daemon/proc.h"
 #include "daemon/scheduler_parts.h"
 
-/* By number and start: neither can be had twice. */
-static bool is_runner(const struct job *job, const struct peer *peer)
+/* By number and start: neither can be had twice. The first that is known of a unit's are those of
+ * the first who comes from there, and nothing else was started in it by then. */
+static bool is_runner(struct scheduler *scheduler, struct job *job, const struct peer *peer)
 {
-	return job->runner_pid && peer->owner.pid == job->runner_pid &&
-	       peer->owner.uid == job->owner.uid &&
+	if (peer->owner.uid != job->owner.uid)
+		return false;
+	if (job->runner_pid == 0)
+		return runner_link_claim(scheduler, job, peer->owner.pid) >= 0;
+	return peer->owner.pid == job->runner_pid &&
 	       (job->runner_start == 0 || proc_start(job->runner_pid) == job->runner_start);
 }
 
@@ -44,16 +49,27 @@ static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t 
 		runner_link_deadline(job, lock_deadline(lane->lock));
 }
 
+static void send_away(const struct scheduler *scheduler, const struct job *job,
+		      const struct peer *peer)
+{
+	if (launcher_unit_has(job->id, peer->owner.pid)) {
+		journal_job(LOG_INFO, job, "a runner from before a restart is not needed any more");
+		return;
+	}
+	journal_job(LOG_WARNING, job,
+		    "process %d of %s says that it is its runner, and is not: refused",
+		    (int)peer->owner.pid, peer->owner.name);
+	scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
+			"a process that is not its runner said hello");
+}
+
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
 		    const struct scheduler_hello *hello)
 {
-	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
-	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
-		journal_job(LOG_WARNING, job,
-			    "process %d of %s says that it is its runner, and is not: refused",
-			    (int)peer->owner.pid, peer->owner.name);
-		scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
-				"a process that is not its runner said hello");
+	if (job->runner || job_status_is_final(job->status) ||
+	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided) ||
+	    !is_runner(scheduler, job, peer)) {
+		send_away(scheduler, job, peer);
 		return -EPERM;
 	}
 	job->runner = peer;
@@ -231,7 +247,7 @@ static void bury(struct scheduler *scheduler, struct job *job, const char *how)
 {
 	const bool was_undecided = job->is_undecided;
 
-	job->runner_pid = 0;
+	runner_link_forget(job);
 	job->is_runner_ready = false;
 	job->has_lost_runner = !was_undecided;
 	scheduler_settle(scheduler, job);
@@ -251,9 +267,15 @@ void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
 	job->runner = NULL;
 	if (job_status_is_final(job->status))
 		return;
-	if (job->runner_pid && proc_start(job->runner_pid) == job->runner_start &&
-	    job->runner_start > 0)
-		return; /* its end will be heard of */
+	if (runner_link_lives(job)) { /* its end will be heard of */
+		if (proc_start(job->runner_pid) != job->runner_start) {
+			journal_job(LOG_WARNING, job,
+				    "its runner is gone; what is left in its unit is waited for: "
+				    "systemctl status tfq-job-%" PRIu64,
+				    job->id);
+		}
+		return;
+	}
 	bury(scheduler, job, NULL);
 }
 
@@ -262,5 +284,5 @@ void scheduler_runner_died(struct scheduler *scheduler, struct job *job, const c
 	if (!job->runner && !job_status_is_final(job->status))
 		bury(scheduler, job, how);
 	else
-		job->runner_pid = 0;
+		runner_link_forget(job);
 }

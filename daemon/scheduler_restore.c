@@ -189,8 +189,7 @@ static int place(struct scheduler *scheduler, struct job *job, bool is_active)
 
 static bool lives(const struct job *job, bool is_same_boot)
 {
-	return is_same_boot && job->runner_pid > 0 && job->runner_start > 0 &&
-	       proc_start(job->runner_pid) == job->runner_start;
+	return is_same_boot && runner_link_lives(job);
 }
 
 /* It runs, or ran: what became of it? */
@@ -207,7 +206,7 @@ static int restore_begun(struct scheduler *scheduler, struct job *job, const str
 	if (r < 0)
 		return r;
 	if (!is_alive)
-		job->runner_pid = 0;
+		runner_link_forget(job);
 	if (!is_same_boot || job->session == 0)
 		job->session = -1; /* nobody's of today */
 	apply(scheduler, job, found);
@@ -232,7 +231,7 @@ static int restore_waiting(struct scheduler *scheduler, struct job *job, bool is
 		job->is_undecided = true;
 		job->line->undecided++;
 	} else {
-		job->runner_pid = 0;
+		runner_link_forget(job);
 	}
 	if (!has_secrets && !is_alive)
 		give_up(scheduler, job, is_same_boot);

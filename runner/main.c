@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "common/parse.h"
+#include "runner/rights.h"
 #include "runner/runner.h"
 
 /* What asks for credentials is a program of its own, so that this one does without libcurl. */
@@ -36,18 +37,19 @@ static int run_credentials(void)
 static void print_help(void)
 {
 	(void)printf(
-		"tfq-runner --job ID --socket PATH\n"
-		"tfq-runner --credentials\n"
+		"tfq-runner [--groups LIST] --job ID --socket PATH\n"
+		"tfq-runner [--groups LIST] --credentials\n"
 		"\n"
 		"Runs terraform for one job, or finds its AWS credentials. tfqd starts it; it is of no use by hand.\n");
 }
 
 int main(int argc, char **argv)
 {
-	enum { OPT_JOB = 256, OPT_SOCKET, OPT_CREDENTIALS, OPT_VERSION, OPT_HELP };
+	enum { OPT_JOB = 256, OPT_SOCKET, OPT_GROUPS, OPT_CREDENTIALS, OPT_VERSION, OPT_HELP };
 	static const struct option options[] = {
 		{ "job", required_argument, NULL, OPT_JOB },
 		{ "socket", required_argument, NULL, OPT_SOCKET },
+		{ "groups", required_argument, NULL, OPT_GROUPS },
 		{ "credentials", no_argument, NULL, OPT_CREDENTIALS },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -68,6 +70,14 @@ int main(int argc, char **argv)
 				id = 0;
 			break;
 		case OPT_SOCKET: socket = optarg; break;
+		case OPT_GROUPS: /* the first: whatever comes after it has no more rights than the
+				    user */
+			r = rights_settle(optarg);
+			if (r < 0) {
+				log_error(r, "tfq-runner: cannot take the groups %s: %m", optarg);
+				return EX_OSERR;
+			}
+			break;
 		case OPT_CREDENTIALS: return run_credentials();
 		case OPT_VERSION: (void)printf("tfq-runner %s\n", VERSION); return EXIT_SUCCESS;
 		case 'h':

@@ -17,14 +17,19 @@
 
 #define NOFILE_WANTED ((rlim_t)2 * RUNNER_VIEWERS_MAX)
 
-/* The machine goes down, or somebody means us: terraform is asked politely, once. */
+/* The machine goes down, or somebody means us: terraform is asked politely, once. Where it does not
+ * run (yet, or any more) there is nothing to wait for. */
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info,
 			  void *userdata)
 {
+	struct runner *runner = userdata;
+
 	(void)source;
 	(void)info;
 
-	(void)runner_interrupt(userdata, 1);
+	if (!runner->is_started || runner->is_over)
+		return sd_event_exit(runner->event, 0);
+	runner->is_signalled = runner_interrupt(runner, 1) || runner->is_signalled;
 	return 0;
 }
 

@@ -83,15 +83,22 @@ static bool has_errored_state(const struct runner *runner)
 					st.st_mtim.tv_nsec != runner->errored_before.tv_nsec);
 }
 
+static const char *why_interrupted(const struct runner *runner, int value)
+{
+	if (runner->is_unanswered)
+		return "terraform asked, and nobody was attached who could answer: it was "
+		       "interrupted after approval_timeout";
+	if (runner->is_signalled && value != 0)
+		return "its unit was stopped, or the machine went down: terraform was interrupted";
+	return NULL;
+}
+
 static json_t *describe_end(const struct runner *runner, bool was_killed, int value)
 {
 	return json_pack("{s:I, s:i, s:b, s:b, s:s*}", "at", (json_int_t)runner->exited_usec,
 			 was_killed ? "exit_signal" : "exit_code", value, "errored_state",
 			 has_errored_state(runner), "fenced", runner->is_fenced, "message",
-			 runner->is_unanswered
-				 ? "terraform asked, and nobody was attached who could answer: it "
-				   "was interrupted after approval_timeout"
-				 : NULL);
+			 why_interrupted(runner, value));
 }
 
 /* The child has exited and nothing of it is left: only now may the lock go to somebody else. */

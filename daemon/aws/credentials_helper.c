@@ -25,17 +25,26 @@
 #define SOURCE_MAX 512
 
 /* Its memory is that of its child's event source, so that it can be reaped after all else is gone.
- */
+ * A unit is systemd's to reap: then it is freed at once. */
 struct helper {
 	pid_t pid;
-	int fd;              /* its output */
-	helper_done_fn done; /* NULL: cancelled */
+	struct launcher_unit *unit; /* in place of a child; NULL: a child */
+	int fd;                     /* its output */
+	helper_done_fn done;        /* NULL: cancelled */
 	void *userdata;
 	sd_event_source *child, *output, *timer;
 	bool has_timed_out, is_too_long;
 	size_t len;
 	char answer[HELPER_ANSWER_MAX + 1];
 };
+
+static void kill_all(struct helper *helper)
+{
+	if (helper->unit)
+		launcher_unit_kill(helper->unit);
+	else
+		(void)kill(-helper->pid, SIGKILL);
+}
 
 static void drop(sd_event_source **source)
 {
@@ -85,25 +94,36 @@ static bool take_keys(struct helper_answer *answer, const json_t *object, char s
 	       (!until || timestamp_parse(until, &answer->expires_usec) == 0);
 }
 
+/* How it ended: a child, or (@info is NULL) a unit, which could not be started because of @why. */
+struct end {
+	const siginfo_t *info;
+	const char *why;
+};
+
 /* Why there is no answer. */
-static void explain_end(const struct helper *helper, const siginfo_t *info, char error[ERROR_MAX])
+static void explain_end(const struct helper *helper, const struct end *end, char error[ERROR_MAX])
 {
+	static const char advice[] =
+		"is tfq-credentials installed beside tfq-runner, and may everybody run it?";
+
 	if (helper->has_timed_out) {
 		(void)snprintf(error, ERROR_MAX,
 			       "The look-up of AWS credentials did not end within %d s.",
 			       (int)(HELPER_LIMIT_USEC / 1000000));
 	} else if (helper->is_too_long) {
 		(void)snprintf(error, ERROR_MAX, "The look-up of AWS credentials said too much.");
-	} else {
+	} else if (end->info) {
 		(void)snprintf(error, ERROR_MAX,
-			       "The look-up of AWS credentials failed (%s %d): is tfq-credentials "
-			       "installed beside tfq-runner, and may everybody run it?",
-			       info->si_code == CLD_EXITED ? "exit code" : "signal",
-			       info->si_status);
+			       "The look-up of AWS credentials failed (%s %d): %s",
+			       end->info->si_code == CLD_EXITED ? "exit code" : "signal",
+			       end->info->si_status, advice);
+	} else {
+		(void)snprintf(error, ERROR_MAX, "The look-up of AWS credentials failed: %s",
+			       end->why ? end->why : advice);
 	}
 }
 
-static void tell(struct helper *helper, const siginfo_t *info)
+static void tell(struct helper *helper, const struct end *end)
 {
 	CLEANUP(backend_json_freep)
 	json_t *object = json_loadb(helper->answer, helper->len, 0, NULL);
@@ -119,7 +139,7 @@ static void tell(struct helper *helper, const siginfo_t *info)
 	} else if (!helper->is_too_long && take_keys(&answer, object, source)) {
 		answer.result = 0;
 	} else {
-		explain_end(helper, info, error);
+		explain_end(helper, end, error);
 	}
 	answer.error = answer.result < 0 ? error : NULL;
 	stop(helper);
@@ -138,7 +158,7 @@ static bool read_output(struct helper *helper)
 
 		if (room == 0) {
 			helper->is_too_long = true;
-			(void)kill(-helper->pid, SIGKILL);
+			kill_all(helper);
 			return false;
 		}
 		if (n == 0)
@@ -149,6 +169,22 @@ static bool read_output(struct helper *helper)
 	}
 }
 
+/* Frees the helper. */
+static void finish_unit(struct helper *helper, const char *why)
+{
+	drop(&helper->output);
+	(void)read_output(helper);
+	tell(helper, &(struct end){ .why = why });
+	helper->unit = launcher_unit_free(helper->unit);
+	free(helper);
+}
+
+static void on_end_of_unit(struct launcher_unit *unit, const char *why, void *userdata)
+{
+	(void)unit;
+	finish_unit(userdata, why);
+}
+
 static int on_output(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct helper *helper = userdata;
@@ -156,8 +192,12 @@ static int on_output(sd_event_source *source, int fd, uint32_t events, void *use
 	(void)source;
 	(void)fd;
 	(void)events;
-	if (!read_output(helper))
-		drop(&helper->output);
+	if (read_output(helper))
+		return 0;
+	drop(&helper->output);
+	/* A unit's end is told of later than a child's. */
+	if (helper->unit && helper->len > 0)
+		finish_unit(helper, NULL);
 	return 0;
 }
 
@@ -168,7 +208,9 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	helper->has_timed_out = true;
-	(void)kill(-helper->pid, SIGKILL);
+	kill_all(helper);
+	if (helper->unit)
+		finish_unit(helper, NULL);
 	return 0;
 }
 
@@ -183,7 +225,7 @@ static int on_exit_of_helper(sd_event_source *source, const siginfo_t *info, voi
 		(void)kill(-helper->pid, SIGKILL);
 	if (helper->done) {
 		(void)read_output(helper);
-		tell(helper, info);
+		tell(helper, &(struct end){ .info = info });
 	}
 	/* Either frees the helper once we are back. */
 	if (child)
@@ -211,11 +253,8 @@ static int question_fd(const char *text, size_t len)
 	return lseek(fd, 0, SEEK_SET) < 0 ? -errno : TAKE_FD(fd);
 }
 
-/* Return: its output, or a negative errno. */
-static int spawn(pid_t *ret_pid, const struct helper_setup *setup)
+static int spawn_child(struct helper *helper, const struct helper_setup *setup, int in, int out)
 {
-	AUTO_CLOSE int question = question_fd(setup->question, setup->question_len);
-	AUTO_CLOSE int in = -1, out = -1;
 	AUTO_FREE char *program = strdup(setup->runner);
 	char option[] = "--credentials", path[] = "PATH=/usr/local/bin:/usr/bin:/bin";
 	char *argv[] = { program, option, NULL };
@@ -225,30 +264,54 @@ static int spawn(pid_t *ret_pid, const struct helper_setup *setup)
 		.owner = setup->owner,
 		.argv = argv,
 		.env = env,
-		.stdin_fd = question,
+		.stdin_fd = in,
+		.stdout_fd = out,
 		.nofile = &nofile,
 	};
-	int fds[2], r;
 
-	if (question < 0)
-		return question;
 	if (!program)
 		return -ENOMEM;
 	if (getrlimit(RLIMIT_NOFILE, &nofile) == 0 && nofile.rlim_cur > NOFILE)
 		nofile.rlim_cur = NOFILE;
+	return launcher_direct_spawn(&helper->pid, &start);
+}
+
+static int start_unit(struct helper *helper, const struct helper_setup *setup, int in, int out)
+{
+	return launcher_unit_start_helper(&helper->unit, setup->launcher,
+					  &(struct launcher_helper){
+						  .owner = setup->owner,
+						  .stdin_fd = in,
+						  .stdout_fd = out,
+						  .nofile = NOFILE,
+						  .limit_usec = HELPER_LIMIT_USEC,
+					  },
+					  on_end_of_unit, helper);
+}
+
+/* Return: its output, or a negative errno. */
+static int spawn(struct helper *helper, const struct helper_setup *setup)
+{
+	AUTO_CLOSE int question = question_fd(setup->question, setup->question_len);
+	AUTO_CLOSE int in = -1, out = -1;
+	int fds[2], r;
+
+	if (question < 0)
+		return question;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	in = fds[0];
 	out = fds[1];
 	if (fcntl(in, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
-	start.stdout_fd = out;
-	r = launcher_direct_spawn(ret_pid, &start);
+	r = launcher_has_units(setup->launcher) ? start_unit(helper, setup, question, out)
+						: spawn_child(helper, setup, question, out);
 	return r < 0 ? r : TAKE_FD(in);
 }
 
-/* The child's source comes first: from then on it owns the helper. */
-static int watch(struct helper *helper, sd_event *event)
+/* From then on the child's source owns the helper; without one it is gone, and the child with it.
+ */
+static int watch_child(struct helper *helper, sd_event *event)
 {
 	int r;
 
@@ -263,6 +326,16 @@ static int watch(struct helper *helper, sd_event *event)
 	}
 	(void)sd_event_source_set_destroy_callback(helper->child, on_destroy);
 	(void)sd_event_source_set_description(helper->child, "credentials helper");
+	return 0;
+}
+
+static int watch(struct helper *helper, sd_event *event)
+{
+	int r;
+
+	r = helper->unit ? 0 : watch_child(helper, event);
+	if (r < 0)
+		return r;
 	r = sd_event_add_io(event, &helper->output, helper->fd, EPOLLIN, on_output, helper);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &helper->timer, CLOCK_MONOTONIC,
@@ -280,7 +353,7 @@ int helper_start(struct helper **ret, const struct helper_setup *setup, helper_d
 
 	if (!helper)
 		return -ENOMEM;
-	helper->fd = spawn(&helper->pid, setup);
+	helper->fd = spawn(helper, setup);
 	if (helper->fd < 0) {
 		r = helper->fd;
 		free(helper);
@@ -302,7 +375,12 @@ struct helper *helper_cancel(struct helper *helper)
 	if (!helper)
 		return NULL;
 	stop(helper);
-	(void)kill(-helper->pid, SIGKILL);
+	kill_all(helper);
+	if (helper->unit) {
+		helper->unit = launcher_unit_free(helper->unit);
+		free(helper);
+		return NULL;
+	}
 	child = TAKE_PTR(helper->child);
 	(void)sd_event_source_set_floating(child, true);
 	sd_event_source_unref(child);

@@ -16,6 +16,7 @@
 #define HELPER_LIMIT_USEC (UINT64_C(90) * 1000000) /* it ends itself before */
 
 struct helper;
+struct launcher;
 
 /* All lent for the call. */
 struct helper_answer {
@@ -34,6 +35,7 @@ typedef void (*helper_done_fn)(const struct helper_answer *answer, void *userdat
 struct helper_setup {
 	sd_event *event;
 	const char *runner;            /* path of tfq-runner */
+	struct launcher *launcher;     /* how it is started; NULL: as our child */
 	const struct job_owner *owner; /* as whom it runs */
 	const char *question;
 	size_t question_len;
@@ -41,7 +43,8 @@ struct helper_setup {
 
 /*
  * Start one. @done is called once, from the loop, unless helper_cancel() comes first. Return: 0;
- * what launcher_direct_spawn(), memfd_create(2), pipe(2) or sd_event_add_*() say.
+ * what launcher_direct_spawn(), launcher_unit_start_helper(), memfd_create(2), pipe(2) or
+ * sd_event_add_*() say.
  */
 int helper_start(struct helper **ret, const struct helper_setup *setup, helper_done_fn done,
 		 void *userdata);

@@ -52,12 +52,14 @@ void identity_renew(struct identity *identity);
 
 struct identities; /* what all look-ups of a daemon share */
 struct identity_lookup;
+struct launcher;
 
 /* All borrowed for its life. */
 struct identities_setup {
 	sd_event *event;
-	const char *runner; /* path of tfq-runner */
-	char *const *env;   /* the daemon's own, for credentials = daemon */
+	const char *runner;        /* path of tfq-runner */
+	struct launcher *launcher; /* how it is started; NULL: as our child */
+	char *const *env;          /* the daemon's own, for credentials = daemon */
 	const struct config *config;
 };
 

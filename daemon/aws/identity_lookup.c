@@ -22,6 +22,7 @@
 #include "daemon/aws/credentials_helper.h"
 #include "daemon/aws/identity_parts.h"
 #include "daemon/aws/identity_question.h"
+#include "daemon/launcher.h"
 
 #define EARLY_USEC     (15 * USEC_PER_MIN) /* before expiry; a quarter of a life if that is less */
 #define RETRY_MIN_USEC (5 * USEC_PER_SEC)
@@ -108,6 +109,7 @@ static int ask(struct identity_refresh *refresh)
 	const struct helper_setup setup = {
 		.event = refresh->identities->setup.event,
 		.runner = refresh->identities->setup.runner,
+		.launcher = refresh->identities->setup.launcher,
 		.owner = &refresh->owner,
 		.question = refresh->question.text,
 		.question_len = refresh->question.len,
@@ -130,7 +132,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)usec;
 	r = refresh->helper ? 0 : ask(refresh);
 	if (r < 0) { /* with or without an identity: who held it may be gone by now */
-		(void)snprintf(error, sizeof(error), NOT_STARTED, strerror(-r));
+		(void)snprintf(error, sizeof(error), NOT_STARTED, launcher_explain(r));
 		on_failure(refresh, r, error);
 	}
 	return 0;
@@ -441,7 +443,7 @@ int identity_find(struct identity_lookup **ret_lookup, struct identity **ret_now
 	TAILQ_INSERT_TAIL(&identities->all, fresh, link);
 	r = ask(fresh);
 	if (r < 0)
-		return explain(ret_error, r, NOT_STARTED, strerror(-r));
+		return explain(ret_error, r, NOT_STARTED, launcher_explain(r));
 	r = wait_for(ret_lookup, fresh, done, userdata);
 	if (r == 0)
 		fresh = NULL;

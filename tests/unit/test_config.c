@@ -103,6 +103,7 @@ START_TEST(defaults_are_as_designed)
 	ck_assert_uint_eq(config->connect_timeout_usec, 5 * USEC_PER_SEC);
 	ck_assert_uint_eq(config->request_timeout_usec, 10 * USEC_PER_SEC);
 	ck_assert_int_eq(config->launcher, CONFIG_LAUNCHER_AUTO);
+	ck_assert_str_eq(config->slice, "tfq.slice");
 	ck_assert_uint_eq(config->memory_high_bytes, 0);
 	ck_assert_uint_eq(config->cpu_weight, 0);
 	ck_assert_uint_eq(config->tasks_max, 0);
@@ -423,7 +424,6 @@ static const struct {
 	{ "poll", "[lock]\npoll_min = 6s\n", "poll_min (6 s) is over poll_max (5 s)" },
 	{ "user's share", "[queue]\nmax_queued = 10\n",
 	  "max_queued_per_user (1000) is over max_queued (10)" },
-	{ "launcher", "[runner]\nlauncher = systemd\n", "launcher = direct" },
 	/* clang-format on */
 };
 
@@ -463,14 +463,14 @@ START_TEST(only_what_was_changed_in_vain_is_told)
 	ck_assert_ptr_null(config_next_unused(config, &index));
 	ck_assert_ptr_null(config_next_unused(config, &index));
 
-	expect_good("[queue]\napproval_timeout = 60min\nmax_queued = 5000\n"
-		    "[lock]\ndrift = 20%\n[history]\nkeep_bytes = 2G\n"
-		    "[runner]\ncpu_weight = 5\ntasks_max = 100\n"
-		    "[aws]\nprofile = x\n[access]\nviewers = y\n[journal]\noutput = no\n"
-		    "[state \"a\"]\npriority = low\n[state \"b\"]\noperators = z\n");
+	expect_good(
+		"[queue]\napproval_timeout = 60min\nmax_queued = 5000\n"
+		"[lock]\ndrift = 20%\n[history]\nkeep_bytes = 2G\n"
+		"[runner]\ncpu_weight = 5\n"
+		"[aws]\nprofile = x\nregion = r\n[access]\nviewers = y\n[journal]\noutput = no\n"
+		"[state \"a\"]\npriority = low\n[state \"b\"]\noperators = z\n");
 	index = 0;
-	ck_assert_str_eq(config_next_unused(config, &index), "runner.cpu_weight");
-	ck_assert_str_eq(config_next_unused(config, &index), "runner.tasks_max");
+	ck_assert_str_eq(config_next_unused(config, &index), "aws.region");
 	ck_assert_str_eq(config_next_unused(config, &index), "state.operators");
 	ck_assert_ptr_null(config_next_unused(config, &index));
 }

@@ -73,6 +73,7 @@ static struct job *make_job(void)
 	job->runner_pid = 77;
 	job->runner_start = UINT64_C(1) << 40;
 	job->session = 77;
+	job->cgroup = strdup("/tfq.slice/tfq-job-5.service");
 	job->pid = 78;
 	job->interrupts = 1;
 	job->is_cancelled = true;
@@ -86,6 +87,7 @@ static void same_run(const struct job *a, const struct job *b)
 	ck_assert_int_eq(a->runner_pid, b->runner_pid);
 	ck_assert_uint_eq(a->runner_start, b->runner_start);
 	ck_assert_int_eq(a->session, b->session);
+	ck_assert_str_eq(a->cgroup, b->cgroup);
 	ck_assert_int_eq(a->pid, b->pid);
 	ck_assert_int_eq(a->interrupts, b->interrupts);
 	ck_assert_int_eq(a->is_cancelled, b->is_cancelled);
