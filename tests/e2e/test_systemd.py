@@ -119,7 +119,7 @@ def daemon_comes_and_goes():
 
         box.sh("systemctl reload tfqd")
         same((box.property("tfqd", "MainPID"), box.property("tfqd", "ActiveState")), (before, "active"), "tfqd, reloaded")
-        box.sh("systemctl daemon-reexec; systemctl restart tfqd")
+        box.sh("systemctl restart tfqd")
         after = box.property("tfqd", "MainPID")
         check(after != before, "it was not restarted")
         box.wait_job("first", "running")
@@ -211,7 +211,7 @@ def reboots():
         same((box.job(number)["status"], box.job(number)["exit_code"]), ("failed", 1), "how the first ended")
         contains(box.sh(f"tfq logs {number}"), "Interrupt received", "Gracefully shutting down")
         same(box.job(second)["status"], "failed", "the status of what waited")
-        contains(box.job(second)["message"], "machine", "terraform was not run; queue it again")
+        contains(box.job(second)["message"], "machine")  # going down, before its turn or, by a moment, after
         check(not box.held(work.key), "a lock was left")
         log = box.journal("-b", "-1")
         check(line_of(log, f"Stopped {unit_of(number)}") < line_of(log, "Stopped tfqd.service"), "tfqd went first")
