@@ -40,7 +40,8 @@ struct config {
 	char *socket;
 	char *state_dir;
 	char *runtime_dir;
-	uint64_t max_running; /* jobs at once, over all states */
+	uint64_t max_running;              /* jobs at once, over all states */
+	uint64_t max_connections_per_user; /* 0: twice max_queued_per_user */
 	int log_level; /* syslog's LOG_ERR .. LOG_DEBUG; words "err warning notice info debug" */
 
 	/* [terraform] */

@@ -79,6 +79,8 @@ static const struct config_row rows[] = {
 	ROW("daemon", "state_dir", CONFIG_PATH, state_dir, "", USED, LIMITS(0, 0)),
 	ROW("daemon", "runtime_dir", CONFIG_PATH, runtime_dir, "", USED, LIMITS(0, 0)),
 	ROW("daemon", "max_running", CONFIG_U64, max_running, "16", USED, LIMITS(1, 10000)),
+	ROW("daemon", "max_connections_per_user", CONFIG_U64, max_connections_per_user, "", USED,
+	    LIMITS(0, COUNT_MAX)),
 	ROW("daemon", "log_level", CONFIG_WORD, log_level, "info", USED, WORDS(level_words)),
 
 	ROW("terraform", "binary", CONFIG_BINARY, binary, "terraform", USED, LIMITS(0, 0)),
@@ -135,7 +137,7 @@ static const struct config_row rows[] = {
 	ROW("journal", "output", CONFIG_BOOL, output, "no", UNUSED, LIMITS(0, 0)),
 
 	STATE_ROW("takeover", CONFIG_WORD, takeover, HAS(takeover), USED, WORDS(takeover_words)),
-	STATE_ROW("operators", CONFIG_GROUP, operators, 0, UNUSED, LIMITS(0, 0)),
+	STATE_ROW("operators", CONFIG_GROUP, operators, 0, USED, LIMITS(0, 0)),
 	STATE_ROW("max_queued", CONFIG_U64, max_queued, HAS(max_queued), USED,
 		  LIMITS(1, COUNT_MAX)),
 	STATE_ROW("require_lock", CONFIG_BOOL, require_lock, HAS(require_lock), USED, LIMITS(0, 0)),

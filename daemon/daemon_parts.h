@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by daemon.c and daemon_open.c; for nobody else. */
+/* Shared by daemon*.c; for nobody else. */
 #pragma once
 
 #include <limits.h>
@@ -38,6 +38,7 @@ struct daemon {
 	struct listener *listener;
 	TAILQ_HEAD(, peer) peers;
 	size_t peer_count;
+	uint64_t limit_said_usec; /* when the log said last that there are too many; 0: never */
 	struct user_name names[NAMES_MAX];
 	struct access access;
 	struct request_context requests;
@@ -50,12 +51,23 @@ struct daemon {
 	struct rlimit nofile; /* as it was when we came */
 };
 
+/* daemon_peers.c: who is connected */
+
+/* For listener_new(): @userdata is the daemon. */
+int daemon_accept(int fd, void *userdata);
+/*
+ * The name of @uid, the caller's to free. Looked up once: getpwuid(3) may ask a directory
+ * server, and everything stands still meanwhile.
+ */
+char *daemon_user_name(uid_t uid, void *userdata);
+
 /* daemon_open.c: what it stands on. Each returns 0, or a negative errno after telling why. */
 
 void daemon_raise_limits(struct daemon *daemon);
 /* Who we are, as our locks tell other tfqds. */
 void daemon_set_host(struct daemon *daemon);
-int daemon_set_access(struct daemon *daemon);
+/* Who is in which group, by the names in @config, which is borrowed. */
+int daemon_resolve_access(struct access *ret, const struct config *config);
 int daemon_make_dirs(struct daemon *daemon);
 int daemon_find_runner(struct daemon *daemon);
 /* What was there before a restart, and will be after the next. */

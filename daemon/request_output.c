@@ -13,9 +13,9 @@ static bool may_see(const struct call *call, const struct job *job)
 {
 	if (access_may_touch(call->roles, &call->peer->owner, &job->owner))
 		return true;
-	peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
-			"job %" PRIu64 " is %s's; only they or an operator may see its output",
-			job->id, job->owner.name);
+	request_refuse(call, job,
+		       "job %" PRIu64 " is %s's; only they or an operator may see its output",
+		       job->id, job->owner.name);
 	return false;
 }
 

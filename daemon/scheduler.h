@@ -159,6 +159,9 @@ struct scheduler_hello {
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
 		    const struct scheduler_hello *hello);
 
+/* Is @peer the process that was started to run a job, by its number? */
+bool scheduler_has_runner(const struct scheduler *scheduler, const struct job_owner *peer);
+
 /* What a runner reports of its job (wire.h, Report). Times: CLOCK_MONOTONIC microseconds. */
 struct scheduler_report {
 	const char *event; /* NULL: none */

@@ -22,6 +22,21 @@ static bool is_runner(const struct job *job, const struct peer *peer)
 	       (job->runner_start == 0 || proc_start(job->runner_pid) == job->runner_start);
 }
 
+static bool has_started(const struct job *job, const struct job_owner *peer)
+{
+	return job && job->runner_pid > 0 && job->runner_pid == peer->pid &&
+	       job->owner.uid == peer->uid;
+}
+
+bool scheduler_has_runner(const struct scheduler *scheduler, const struct job_owner *peer)
+{
+	for (const struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link))
+		if (has_started(line->active, peer) || has_started(queue_head(line), peer))
+			return true;
+	return false;
+}
+
 /* It comes back to us, who were not there for a while: what has happened is in its reports. */
 static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t deadline_usec)
 {
@@ -47,6 +62,8 @@ static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t 
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
 		    const struct scheduler_hello *hello)
 {
+	if (is_runner(job, peer) && !job->runner && job_status_is_final(job->status))
+		return -EPERM; /* no impostor: its job has ended before it came */
 	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
 	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
 		journal_job(LOG_WARNING, job,
