@@ -249,7 +249,7 @@ lint-license:
 
 # Includes point one way: common knows no program, no program another, and the pure
 # modules know no loop, no network and no clock.
-PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table \
+PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/config daemon/config_read daemon/config_table daemon/config_suggest \
           daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo client/doctor/findings client/doctor/judge_lock client/doctor/judge_store \
           runner/doctor/xml client/doctor/judge_probe client/doctor/judge_table client/doctor/judge_machine runner/fence runner/prompt common/tfargs common/parse common/frame \
           common/timestamp common/aws_profile runner/aws/sts_answer client/cells client/table client/view client/top \

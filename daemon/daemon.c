@@ -91,9 +91,7 @@ static int on_hangup_signal(sd_event_source *source, const struct signalfd_sigin
 {
 	(void)source;
 	(void)info;
-	(void)userdata;
-
-	log_info("SIGHUP changes nothing: the configuration is read at the start only");
+	daemon_reload(userdata);
 	return 0;
 }
 
@@ -195,7 +193,8 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
 }
 
-int daemon_new(struct daemon **ret, const struct config *config, char *const *env)
+int daemon_new(struct daemon **ret, struct config *config, const struct config_options *options,
+	       char *const *env)
 {
 	CLEANUP(daemon_freep) struct daemon *daemon = NULL;
 	int r;
@@ -204,6 +203,7 @@ int daemon_new(struct daemon **ret, const struct config *config, char *const *en
 	if (!daemon)
 		return log_oom();
 	daemon->config = config;
+	daemon->options = options;
 	daemon->socket.fd = daemon->state_lock = -1;
 	TAILQ_INIT(&daemon->peers);
 	daemon_raise_limits(daemon);

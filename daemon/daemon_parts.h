@@ -27,7 +27,9 @@ struct user_name {
 };
 
 struct daemon {
-	const struct config *config;
+	struct config
+		*config; /* all that is ours has this pointer; a reload changes what is there */
+	const struct config_options *options;
 	sd_event *event;
 	struct http *http;
 	struct identities *identities;
@@ -60,6 +62,9 @@ int daemon_accept(int fd, void *userdata);
  * server, and everything stands still meanwhile.
  */
 char *daemon_user_name(uid_t uid, void *userdata);
+
+/* daemon_reload.c: read the configuration again, and go by it; or keep to what was. */
+void daemon_reload(struct daemon *daemon);
 
 /* daemon_open.c: what it stands on. Each returns 0, or a negative errno after telling why. */
 

@@ -14,18 +14,10 @@
 
 #define ACQUIRE_TRIES 8 /* with back-off: about five seconds */
 
-static enum config_takeover policy(const struct lane *lane)
-{
-	const struct config *config = lane->scheduler->setup.config;
-	const struct config_state *state = config_state_match(config, lane->line->name);
-
-	return state && state->has_takeover ? state->takeover : config->takeover;
-}
-
 /* Others may take what of ours has run out, and we theirs: one buys the other. */
 bool lane_takes_over(const struct lane *lane)
 {
-	return policy(lane) == CONFIG_TAKEOVER_AUTO;
+	return lane->terms.takeover == CONFIG_TAKEOVER_AUTO;
 }
 
 static void on_info(char *buf, size_t size, uint64_t id, void *userdata)
@@ -258,16 +250,16 @@ static bool is_own(const char *id, void *userdata)
 
 int lane_make_lock(struct lane *lane)
 {
-	const struct config *config = lane->scheduler->setup.config;
+	const struct lane_terms *terms = &lane->terms;
 	const struct lease_config lease = {
-		.lease_usec = config->lease_usec,
-		.renew_usec = config->renew_usec,
-		.poll_min_usec = config->poll_min_usec,
-		.poll_max_usec = config->poll_max_usec,
+		.lease_usec = terms->lease_usec,
+		.renew_usec = terms->renew_usec,
+		.poll_min_usec = terms->poll_min_usec,
+		.poll_max_usec = terms->poll_max_usec,
 		.acquire_tries = ACQUIRE_TRIES,
 		.takes_over = lane_takes_over(lane),
-		.asks = policy(lane) == CONFIG_TAKEOVER_ASK,
-		.drift_percent = config->drift_percent,
+		.asks = terms->takeover == CONFIG_TAKEOVER_ASK,
+		.drift_percent = terms->drift_percent,
 		.quarantine_usec = LANE_QUARANTINE_USEC,
 	};
 	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info, is_own };

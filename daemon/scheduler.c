@@ -275,7 +275,7 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 		return;
 	}
 	runner_link_go(job, job->is_fenced ? lock_deadline(lane->lock) : 0,
-		       scheduler->setup.config->stop_grace_usec);
+		       lane->terms.stop_grace_usec);
 }
 
 /*
@@ -406,7 +406,7 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 		  const struct scheduler_callbacks *callbacks, void *userdata)
 {
 	CLEANUP(scheduler_freep) struct scheduler *scheduler = NULL;
-	const struct config *config = setup->config;
+	const struct queue_limits limits = scheduler_limits(setup->config);
 	int r;
 
 	scheduler = calloc(1, sizeof(*scheduler));
@@ -418,13 +418,7 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 	TAILQ_INIT(&scheduler->all);
 
 	TAILQ_INIT(&scheduler->unkept);
-	r = queue_new(&scheduler->queue,
-		      &(struct queue_limits){
-			      .max_running = config->max_running,
-			      .max_running_per_user = config->max_running_per_user,
-			      .max_queued = config->max_queued,
-			      .max_queued_per_user = config->max_queued_per_user,
-		      });
+	r = queue_new(&scheduler->queue, &limits);
 	if (r < 0)
 		return r;
 	r = make_sources(scheduler);

@@ -130,6 +130,9 @@ int scheduler_resume(struct scheduler *scheduler, const char *state);
 int scheduler_unlock(struct scheduler *scheduler, const char *state, const char *id,
 		     const char *by);
 
+/* The configuration is another one now: what follows from it at once. */
+void scheduler_reconfigure(struct scheduler *scheduler);
+
 /* Take no more jobs, start none, let locks go under which nothing runs. What waits and what runs is
  * the next tfqd's. */
 void scheduler_stop(struct scheduler *scheduler);

@@ -201,3 +201,24 @@ void scheduler_estimate(struct scheduler *scheduler, struct line *line)
 		}
 	}
 }
+
+/* --- the configuration ----------------------------------------------------------------------- */
+
+struct queue_limits scheduler_limits(const struct config *config)
+{
+	return (struct queue_limits){
+		.max_running = config->max_running,
+		.max_running_per_user = config->max_running_per_user,
+		.max_queued = config->max_queued,
+		.max_queued_per_user = config->max_queued_per_user,
+	};
+}
+
+void scheduler_reconfigure(struct scheduler *scheduler)
+{
+	const struct queue_limits limits = scheduler_limits(scheduler->setup.config);
+
+	queue_set_limits(scheduler->queue, &limits);
+	scheduler_expire_soon(scheduler);
+	scheduler_pump_soon(scheduler);
+}
