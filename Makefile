@@ -17,6 +17,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec/tfqd
 MANDIR     ?= $(PREFIX)/share/man
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 SYSCONFDIR ?= /etc
 # Of the shells: bash-completion, zsh's $fpath, fish.
 BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
@@ -284,6 +285,7 @@ install: all ## Install, below DESTDIR if that is set
 	install -D -m 0644 -t $(DESTDIR)$(UNITDIR) units/tfqd.service units/tfqd.socket
 	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service
 	install -D -m 0644 units/tfqd.sysusers $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	install -D -m 0644 -t $(DESTDIR)$(CATALOGDIR) units/tfqd.catalog
 	test -e $(DESTDIR)$(SYSCONFDIR)/tfqd/tfqd.conf || \
 	 install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/tfqd conf/tfqd.conf
 	$(foreach m,$(MANPAGES),install -D -m 0644 -t $(call man_dir,$(m)) $(m) &&) true
@@ -291,14 +293,14 @@ install: all ## Install, below DESTDIR if that is set
 	$(BUILD)/tfq completion bash > $(DESTDIR)$(BASHDIR)/tfq
 	$(BUILD)/tfq completion zsh > $(DESTDIR)$(ZSHDIR)/_tfq
 	$(BUILD)/tfq completion fish > $(DESTDIR)$(FISHDIR)/tfq.fish
-	@$(if $(DESTDIR),:,echo "To start it: systemd-sysusers && systemctl daemon-reload && systemctl enable --now tfqd.socket")
+	@$(if $(DESTDIR),:,echo "To start it: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && systemctl enable --now tfqd.socket")
 
 .PHONY: uninstall
 uninstall: ## Remove what install put there, but for the configuration and the state
 	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq
 	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials $(DESTDIR)$(LIBEXECDIR)/tfq-doctor
 	rm -f $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(UNITDIR)/tfqd.socket
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf $(DESTDIR)$(CATALOGDIR)/tfqd.catalog
 	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))
 	-rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null

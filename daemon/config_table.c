@@ -134,7 +134,7 @@ static const struct config_row rows[] = {
 	ROW("history", "keep", CONFIG_USEC, keep_usec, "2160h", USED, LIMITS(0, LONG_AGO)),
 	ROW("history", "keep_bytes", CONFIG_BYTES, keep_bytes, "1G", USED, LIMITS(0, UINT64_MAX)),
 
-	ROW("journal", "output", CONFIG_BOOL, output, "no", UNUSED, LIMITS(0, 0)),
+	ROW("journal", "output", CONFIG_BOOL, output, "no", USED, LIMITS(0, 0)),
 
 	STATE_ROW("takeover", CONFIG_WORD, takeover, HAS(takeover), USED, WORDS(takeover_words)),
 	STATE_ROW("operators", CONFIG_GROUP, operators, 0, USED, LIMITS(0, 0)),

@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "daemon/daemon_parts.h"
+#include "daemon/journal.h"
 
 /* --- what the scheduler tells ---------------------------------------------------------------- */
 
@@ -77,10 +78,11 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 	(void)sd_notify(0, "STOPPING=1");
 	running = scheduler_running_count(daemon->scheduler);
 	if (running > 0) {
-		log_info("Stopping; %" PRIu64
-			 " running jobs go on without tfqd, for as long as the leases of their "
-			 "locks last: start tfqd again before that",
-			 running);
+		journal_tell(JOURNAL_STOPPING, NULL,
+			     "Stopping; %" PRIu64
+			     " running jobs go on without tfqd, for as long as the leases of their "
+			     "locks last: start tfqd again before that",
+			     running);
 	}
 	scheduler_stop(daemon->scheduler);
 	return 0;
@@ -269,7 +271,7 @@ int daemon_run(struct daemon *daemon)
 {
 	int r;
 
-	log_info("tfqd %s serves %s", VERSION, daemon->socket.path);
+	journal_tell(JOURNAL_READY, NULL, "tfqd %s serves %s", VERSION, daemon->socket.path);
 	(void)sd_notify(0, "READY=1\nSTATUS=Nothing is queued.");
 	r = sd_event_loop(daemon->event);
 	return r < 0 ? log_error(r, "Event loop failed: %m") : 0;

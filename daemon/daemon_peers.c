@@ -12,6 +12,7 @@
 #include "common/parse.h"
 #include "common/wire.h"
 #include "daemon/daemon_parts.h"
+#include "daemon/journal.h"
 
 #define PEERS_MAX      20000 /* connections; each waiting tfq has one */
 #define PEERS_RESERVED 16    /* more of root and of the daemon's own user, who may have to help */
@@ -121,11 +122,11 @@ static void say_limit(struct daemon *daemon, const struct job_owner *owner)
 	if (daemon->limit_said_usec > 0 && now - daemon->limit_said_usec < SAID_USEC)
 		return;
 	daemon->limit_said_usec = now;
-	log_warning(0,
-		    "Refusing connections of %s (UID %u, PID %d): too many, %" PRIu64
-		    " of that user, %zu of all",
-		    owner->name, (unsigned)owner->uid, (int)owner->pid,
-		    count_peers(daemon, owner->uid) - 1, daemon->peer_count - 1);
+	journal_tell(JOURNAL_CONNECTIONS, &(struct journal_about){ .who = owner },
+		     "Refusing connections of %s (UID %u, PID %d): too many, %" PRIu64
+		     " of that user, %zu of all",
+		     owner->name, (unsigned)owner->uid, (int)owner->pid,
+		     count_peers(daemon, owner->uid) - 1, daemon->peer_count - 1);
 	scheduler_audit(daemon->scheduler, "refused", NULL, owner->uid, "too many connections");
 }
 

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "daemon/daemon_parts.h"
+#include "daemon/journal.h"
 
 static void tell_fixed(const struct config *config, const struct config *fresh)
 {
@@ -18,7 +19,8 @@ static void tell_fixed(const struct config *config, const struct config *fresh)
 	size_t index = 0;
 
 	while ((key = config_next_fixed(config, fresh, &index)))
-		log_warning(0, "%s is another now; that counts after a restart", key);
+		journal_tell(JOURNAL_FIXED_KEY, NULL,
+			     "%s is another now; that counts after a restart", key);
 }
 
 /* Return: 0, or a negative errno: then it is logged why, and nothing is changed. */
@@ -48,12 +50,13 @@ void daemon_reload(struct daemon *daemon)
 {
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
 	if (take_up(daemon) < 0) {
-		log_error(0, "The configuration was not read again: all stays as it was");
+		journal_tell(JOURNAL_NOT_RELOADED, NULL,
+			     "The configuration was not read again: all stays as it was");
 	} else {
 		log_set_level(daemon->config->log_level);
 		server_socket_admit(&daemon->socket, access_socket_group(&daemon->access));
 		scheduler_reconfigure(daemon->scheduler);
-		log_info("The configuration was read again");
+		journal_tell(JOURNAL_RELOADED, NULL, "The configuration was read again");
 	}
 	(void)sd_notify(0, "READY=1");
 }

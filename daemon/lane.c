@@ -226,7 +226,7 @@ void lane_prepare(struct lane *lane, struct job *job)
 	r = preflight_new(&job->preflight, &lane->scheduler->setup, job,
 			  scheduler_usual(lane->scheduler, job), on_preflight, job);
 	if (r < 0)
-		journal_job(LOG_WARNING, job, "cannot prepare its lock: %s", strerror(-r));
+		journal_job(JOURNAL_LOCK_TROUBLE, job, "cannot prepare its lock: %s", strerror(-r));
 }
 
 void lane_acquire(struct lane *lane, struct job *job)

@@ -45,7 +45,7 @@ static void on_held(struct lane *lane, struct job *active)
 		lane->held_since_usec = clock_usec(CLOCK_BOOTTIME);
 	if (!active || !lock_is_held_by(lane->lock, active->id))
 		return;
-	journal_job(LOG_DEBUG, active, "holds the lock, ID %s", active->lock_id);
+	journal_job(JOURNAL_LOCK_HELD, active, "holds the lock, ID %s", active->lock_id);
 	lane_try_go(lane, active);
 }
 
@@ -55,8 +55,8 @@ static void on_lost(struct lane *lane, struct job *active)
 	const char *who = holder && holder->who[0] ? holder->who : "somebody";
 
 	lane->held_since_usec = 0;
-	log_warning(0, "The lock of %s was replaced by %s while tfqd held it", lane->line->name,
-		    who);
+	journal_tell(JOURNAL_LOCK_REPLACED, &(struct journal_about){ .state = lane->line->name },
+		     "The lock of %s was replaced by %s while tfqd held it", lane->line->name, who);
 	if (!active)
 		return;
 	if (active->status == JOB_LOCKING)
@@ -83,8 +83,10 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 		return;
 	}
 	if (*error) /* else a look has cleared up what was said before */
-		log_warning(0, "Trouble with the lock of %s, trying again: %s", lane->line->name,
-			    error);
+		journal_tell(JOURNAL_LOCK_TROUBLE,
+			     &(struct journal_about){ .state = lane->line->name },
+			     "Trouble with the lock of %s, trying again: %s", lane->line->name,
+			     error);
 	if (active)
 		scheduler_changed(scheduler, active);
 }
@@ -92,9 +94,10 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 /* Its runner has stopped it by now, by the same clock; nothing that comes later brings it back. */
 static void on_expired(struct lane *lane, struct job *active)
 {
-	log_warning(0,
-		    "The lease on the lock of %s has run out: it could not be renewed in time (%s)",
-		    lane->line->name, lock_error(lane->lock));
+	journal_tell(
+		JOURNAL_LOCK_EXPIRED, &(struct journal_about){ .state = lane->line->name },
+		"The lease on the lock of %s has run out: it could not be renewed in time (%s)",
+		lane->line->name, lock_error(lane->lock));
 	if (!active || !job_status_is_running(active->status))
 		return;
 	active->is_lock_lost = true;
@@ -120,7 +123,7 @@ static void on_stale(struct lane *lane, struct job *active)
 
 	if (!active || !holder)
 		return;
-	journal_job(LOG_WARNING, active,
+	journal_job(JOURNAL_LOCK_STALE, active,
 		    "waits for %s, whose lease has run out without a renewal: nobody holds it any "
 		    "more. By policy an operator decides: tfq unlock '%s' --id %s",
 		    holder->who[0] ? holder->who : "somebody", lane->line->name, holder->id);
@@ -142,7 +145,8 @@ static void on_foreign(struct lane *lane, struct job *active)
 	if (lane->told_job != active->id || strcmp(lane->told_holder, id) != 0) {
 		lane->told_job = active->id; /* once: every renewal of his brings us here */
 		(void)snprintf(lane->told_holder, sizeof(lane->told_holder), "%s", id);
-		journal_job(LOG_INFO, active, "waits for %s, who holds lock %s since %s", who, id,
+		journal_job(JOURNAL_LOCK_FOREIGN, active,
+			    "waits for %s, who holds lock %s since %s", who, id,
 			    holder ? holder->created : "?");
 	}
 	if (active->no_wait) {
@@ -161,12 +165,16 @@ static void log_regained(const struct lane *lane, unsigned events)
 	if (events & (LEASE_EV_REGAINED | LEASE_EV_TAKEN))
 		metrics_count(events & LEASE_EV_REGAINED ? METRIC_REGAINED : METRIC_TAKEOVERS);
 	if (events & LEASE_EV_REGAINED) {
-		log_info("The lock of %s, left by the tfqd before this one, is regained", name);
+		journal_tell(JOURNAL_LOCK_REGAINED,
+			     &(struct journal_about){ .state = lane->line->name },
+			     "The lock of %s, left by the tfqd before this one, is regained", name);
 	} else if (events & LEASE_EV_TAKEN) {
-		log_warning(0,
-			    "The lock of %s was taken over: its lease had run out, so whoever held "
-			    "it is dead",
-			    name);
+		journal_tell(
+			JOURNAL_LOCK_TAKEN_OVER,
+			&(struct journal_about){ .state = lane->line->name },
+			"The lock of %s was taken over: its lease had run out, so whoever held "
+			"it is dead",
+			name);
 	}
 }
 
@@ -190,8 +198,8 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 	}
 
 	if (events & LEASE_EV_GONE) {
-		log_warning(
-			0,
+		journal_tell(
+			JOURNAL_LOCK_GONE, &(struct journal_about){ .state = lane->line->name },
 			"The lock of %s was removed by somebody while tfqd held it; taking it again",
 			lane->line->name);
 	}

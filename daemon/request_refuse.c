@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/parse.h"
 #include "common/text.h"
 #include "common/wire.h"
+#include "daemon/journal.h"
 #include "daemon/request_parts.h"
 
 #define REFUSED_MAX 60 /* of one user in a minute are written down */
@@ -54,8 +54,9 @@ static void write_down(const struct call *call, const struct job *job, const cha
 	(void)snprintf(text, sizeof(text), "%s: %s%s", name, reason,
 		       count == REFUSED_MAX ? " (further ones of this minute are not listed)" : "");
 	scheduler_audit(call->context->scheduler, "refused", job, call->peer->owner.uid, text);
-	log_full(LOG_NOTICE, 0, "Refused %s (UID %u, PID %d): %s", call->peer->owner.name,
-		 (unsigned)call->peer->owner.uid, (int)call->peer->owner.pid, text);
+	journal_tell(JOURNAL_REFUSED, &(struct journal_about){ .who = &call->peer->owner },
+		     "Refused %s (UID %u, PID %d): %s", call->peer->owner.name,
+		     (unsigned)call->peer->owner.uid, (int)call->peer->owner.pid, text);
 }
 
 void request_refuse(const struct call *call, const struct job *job, const char *format, ...)

@@ -165,19 +165,29 @@ static int on_pump_late(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static enum journal_kind kind_of_end(enum job_status status)
+{
+	switch (status) {
+	case JOB_DONE: return JOURNAL_DONE;
+	case JOB_FAILED: return JOURNAL_FAILED;
+	case JOB_CANCELLED: return JOURNAL_CANCELLED;
+	default: return JOURNAL_LOST;
+	}
+}
+
 static void log_end(const struct job *job)
 {
-	const int level = job->status == JOB_LOST ? LOG_ERR : LOG_INFO;
+	const enum journal_kind kind = kind_of_end(job->status);
 	const char *why = job->message ? job->message : "";
 
 	if (job->exit_signal) {
-		journal_job(level, job, "%s, killed by signal %d%s%s", job_status_name(job->status),
+		journal_job(kind, job, "%s, killed by signal %d%s%s", job_status_name(job->status),
 			    job->exit_signal, *why ? ": " : "", why);
 	} else if (job->exit_code >= 0) {
-		journal_job(level, job, "%s, exit code %d%s%s", job_status_name(job->status),
+		journal_job(kind, job, "%s, exit code %d%s%s", job_status_name(job->status),
 			    job->exit_code, *why ? ": " : "", why);
 	} else {
-		journal_job(level, job, "%s%s%s", job_status_name(job->status), *why ? ": " : "",
+		journal_job(kind, job, "%s%s%s", job_status_name(job->status), *why ? ": " : "",
 			    why);
 	}
 }
@@ -318,7 +328,7 @@ void scheduler_step(struct scheduler *scheduler, struct job *job, enum job_event
 	const int action = job_fsm_step(&job->status, event);
 
 	if (action < 0) {
-		journal_job(LOG_WARNING, job, "event %d makes no sense while %s, ignored",
+		journal_job(JOURNAL_OUT_OF_PLACE, job, "event %d makes no sense while %s, ignored",
 			    (int)event, job_status_name(before));
 		return;
 	}

@@ -134,9 +134,9 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t 
 		scheduler_supersede(scheduler, job);
 	metrics_count(METRIC_SUBMITTED);
 	scheduler_audit(scheduler, "submit", job, job->owner.uid, job->command);
-	journal_job(LOG_INFO, job, "%s queued '%s' on %s%s%s%s", job->owner.name, job->command,
-		    job->backend->name, job->reason ? " (" : "", job->reason ? job->reason : "",
-		    job->reason ? ")" : "");
+	journal_job(JOURNAL_QUEUED, job, "%s queued '%s' on %s%s%s%s", job->owner.name,
+		    job->command, job->backend->name, job->reason ? " (" : "",
+		    job->reason ? job->reason : "", job->reason ? ")" : "");
 	return 0;
 }
 
@@ -169,7 +169,8 @@ void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, 
 {
 	if (job_status_is_final(job->status))
 		return;
-	journal_job(LOG_INFO, job, "%s asked for its end%s", by, force ? ", by force" : "");
+	journal_job(JOURNAL_CANCEL_ASKED, job, "%s asked for its end%s", by,
+		    force ? ", by force" : "");
 	job->is_cancelled = true;
 	if (!job->message)
 		job_set_message(job, "by %s", by);
@@ -204,7 +205,8 @@ int scheduler_resume(struct scheduler *scheduler, const char *state)
 		return -EALREADY;
 	if (has_survivor(line))
 		return -EBUSY;
-	log_info("The queue of %s goes on", line->name);
+	journal_tell(JOURNAL_GOES_ON, &(struct journal_about){ .state = line->name },
+		     "The queue of %s goes on", line->name);
 	free(line->pause_reason);
 	line->pause_reason = NULL;
 	if (!lane->is_quarantined) {
@@ -233,8 +235,10 @@ int scheduler_unlock(struct scheduler *scheduler, const char *state, const char 
 		return -EBUSY;
 	r = lock_break(lock, id);
 	if (r >= 0)
-		log_warning(0, "%s orders that lock %s of %s, held by %s since %s, be removed", by,
-			    id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
+		journal_tell(JOURNAL_UNLOCK,
+			     &(struct journal_about){ .state = line->name, .lock_id = id },
+			     "%s orders that lock %s of %s, held by %s since %s, be removed", by,
+			     id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
 	return r;
 }
 

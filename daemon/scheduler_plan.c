@@ -58,7 +58,7 @@ int scheduler_pause(struct scheduler *scheduler, const char *state, const char *
 	if (!text)
 		return -ENOMEM;
 	if (!state) {
-		log_info("Nothing new is begun: %s", text);
+		journal_tell(JOURNAL_PAUSED, NULL, "Nothing new is begun: %s", text);
 		free(scheduler->pause_reason);
 		scheduler->pause_reason = TAKE_PTR(text);
 		queue_pause(scheduler->queue, true);
@@ -71,7 +71,8 @@ int scheduler_pause(struct scheduler *scheduler, const char *state, const char *
 	line = find_line(scheduler, state);
 	if (!line)
 		return -ENOENT;
-	log_info("Nothing new is begun on %s: %s", line->name, text);
+	journal_tell(JOURNAL_PAUSED, &(struct journal_about){ .state = line->name },
+		     "Nothing new is begun on %s: %s", line->name, text);
 	free(line->pause_reason);
 	line->pause_reason = TAKE_PTR(text);
 	line->is_dirty = true;
@@ -91,7 +92,7 @@ int scheduler_unpause(struct scheduler *scheduler)
 
 	if (!scheduler->pause_reason)
 		return -EALREADY;
-	log_info("What was paused goes on");
+	journal_tell(JOURNAL_GOES_ON, NULL, "What was paused goes on");
 	free(scheduler->pause_reason);
 	scheduler->pause_reason = NULL;
 	queue_pause(scheduler->queue, false);

@@ -42,7 +42,7 @@ static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t 
 {
 	struct lane *lane;
 
-	journal_job(LOG_INFO, job, "its runner is back");
+	journal_job(JOURNAL_RUNNER_BACK, job, "its runner is back");
 	scheduler_settle(scheduler, job);
 	if (!job_status_is_running(job->status) || !job->line)
 		return;
@@ -66,7 +66,7 @@ int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *p
 		return -EPERM; /* no impostor: its job has ended before it came */
 	if (!is_runner(job, peer) || job->runner || job_status_is_final(job->status) ||
 	    hello->has_begun != (job_status_is_running(job->status) || job->is_undecided)) {
-		journal_job(LOG_WARNING, job,
+		journal_job(JOURNAL_IMPOSTOR, job,
 			    "process %d of %s says that it is its runner, and is not: refused",
 			    (int)peer->owner.pid, peer->owner.name);
 		scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
@@ -137,7 +137,7 @@ static void on_started(struct scheduler *scheduler, struct job *job,
 		metrics_observe(METRIC_HANDOVER, job->handover_usec);
 	if (job->started_usec > job->submitted_usec)
 		metrics_observe(METRIC_WAITED, job->started_usec - job->submitted_usec);
-	journal_job(LOG_INFO, job, "terraform runs as PID %d", (int)job->pid);
+	journal_job(JOURNAL_STARTED, job, "terraform runs as PID %d", (int)job->pid);
 	scheduler_audit(scheduler, "start", job, (uid_t)-1, "");
 	(void)scheduler_note(scheduler, job);
 	scheduler_changed(scheduler, job);

@@ -37,6 +37,7 @@ static void read_output(struct runner *runner, int *fd, sd_event_source **io, ui
 		}
 		total += (size_t)n;
 		recording_add(&runner->recording, FRAME_OUTPUT, stream, runner->output, (size_t)n);
+		journal_output_add(&runner->journal, stream, runner->output, (size_t)n);
 		if (stream == FRAME_STDOUT) /* a debug log on stderr goes on while it asks */
 			runner_see_output(runner, runner->output, (size_t)n);
 	}
