@@ -248,6 +248,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 			request_drop_peer(&daemon->requests, peer);
 		peer_free(peer);
 	}
+	daemon_forget_users(daemon);
 	listener_free(daemon->listener);
 	server_socket_close(&daemon->socket);
 	store_free(daemon->store); /* its callbacks are for the scheduler */

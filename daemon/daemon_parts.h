@@ -19,7 +19,8 @@
 #include "daemon/scheduler.h"
 #include "daemon/server_socket.h"
 
-#define NAMES_MAX 256 /* users whose names are remembered */
+#define NAMES_MAX    256 /* users whose names are remembered */
+#define USER_BUCKETS 256 /* lists of users who have come; a bastion has tens */
 
 struct user_name {
 	uid_t uid;
@@ -40,7 +41,7 @@ struct daemon {
 	struct listener *listener;
 	TAILQ_HEAD(, peer) peers;
 	size_t peer_count;
-	uint64_t limit_said_usec; /* when the log said last that there are too many; 0: never */
+	LIST_HEAD(, peer_user) users[USER_BUCKETS];
 	struct user_name names[NAMES_MAX];
 	struct access access;
 	struct request_context requests;
@@ -62,6 +63,9 @@ int daemon_accept(int fd, void *userdata);
  * server, and everything stands still meanwhile.
  */
 char *daemon_user_name(uid_t uid, void *userdata);
+
+/* Once nobody is connected any more. */
+void daemon_forget_users(struct daemon *daemon);
 
 /* daemon_reload.c: read the configuration again, and go by it; or keep to what was. */
 void daemon_reload(struct daemon *daemon);

@@ -6,18 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "common/clock.h"
+#include "common/cleanup.h"
 #include "common/log.h"
-#include "common/parse.h"
 #include "common/wire.h"
 #include "daemon/daemon_parts.h"
 #include "daemon/journal.h"
 
 #define PEERS_MAX      20000 /* connections; each waiting tfq has one */
 #define PEERS_RESERVED 16    /* more of root and of the daemon's own user, who may have to help */
-#define FDS_PER_PEER   4     /* its own, what it may have sent with a Submit, and some for us */
-#define SAID_USEC      USEC_PER_MIN /* so often, at most, the log says that somebody has too many */
+#define FDS_PER_PEER   10    /* its own, and what may come before the rest of a message */
 
 static void on_message(struct peer *peer, json_t *message)
 {
@@ -30,7 +30,8 @@ static void on_closed(struct peer *peer, int error)
 {
 	struct daemon *daemon = peer->userdata;
 
-	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
+	if (error < 0 && error != -EPIPE && error != -ECONNRESET &&
+	    peer_user_may_be_told(peer->user))
 		log_info("Connection of %s (PID %d) broke: %s", peer->owner.name,
 			 (int)peer->owner.pid, strerror(-error));
 	TAILQ_REMOVE(&daemon->peers, peer, link);
@@ -59,14 +60,33 @@ char *daemon_user_name(uid_t uid, void *userdata)
 
 /* --- limits ---------------------------------------------------------------------------------- */
 
-static uint64_t count_peers(const struct daemon *daemon, uid_t uid)
+/* Return: the user's, made if need be; NULL when out of memory. They are as many as there are
+ * users. */
+static struct peer_user *user_of(struct daemon *daemon, uid_t uid)
 {
-	const struct peer *peer;
-	uint64_t count = 0;
+	struct peer_user *user;
 
-	TAILQ_FOREACH(peer, &daemon->peers, link)
-	count += peer->owner.uid == uid;
-	return count;
+	LIST_FOREACH(user, &daemon->users[uid % USER_BUCKETS], link)
+	if (user->uid == uid)
+		return user;
+	user = calloc(1, sizeof(*user));
+	if (!user)
+		return NULL;
+	user->uid = uid;
+	LIST_INSERT_HEAD(&daemon->users[uid % USER_BUCKETS], user, link);
+	return user;
+}
+
+void daemon_forget_users(struct daemon *daemon)
+{
+	struct peer_user *user;
+
+	for (size_t i = 0; i < USER_BUCKETS; i++) {
+		while ((user = LIST_FIRST(&daemon->users[i]))) {
+			LIST_REMOVE(user, link);
+			free(user);
+		}
+	}
 }
 
 /* Of all. The system may allow us few descriptors, and locks need some, too. */
@@ -89,25 +109,25 @@ static uint64_t user_limit(const struct daemon *daemon)
 	return wanted < most ? wanted : most;
 }
 
-/* @peer is counted already. Return: is there one too many? Then it is told so. */
-static bool is_over_limit(const struct daemon *daemon, struct peer *peer)
+/* Who may not have one more connection: @ret_why gets a sentence. */
+static bool is_over_limit(const struct daemon *daemon, const struct ucred *cred, uint64_t count,
+			  char *ret_why, size_t size)
 {
-	const struct job_owner *owner = &peer->owner;
-	const bool is_master = owner->uid == 0 || owner->uid == daemon->access.daemon_uid;
+	const bool is_master = cred->uid == 0 || cred->uid == daemon->access.daemon_uid;
 	const uint64_t total = total_limit(daemon) + (is_master ? PEERS_RESERVED : 0);
 	const uint64_t most = user_limit(daemon);
 
-	if (daemon->peer_count > total) {
-		peer_send_error(peer, WIRE_E_FULL,
-				"tfqd has %" PRIu64 " connections, as many as it may; try later",
-				total);
+	if (daemon->peer_count >= total) {
+		(void)snprintf(ret_why, size,
+			       "tfqd has %" PRIu64 " connections, as many as it may; try later",
+			       total);
 		return true;
 	}
-	if (is_master || daemon->peer_count <= most || count_peers(daemon, owner->uid) <= most ||
-	    scheduler_has_runner(daemon->scheduler, owner))
+	if (is_master || count < most ||
+	    scheduler_has_runner(daemon->scheduler, cred->uid, cred->pid))
 		return false;
-	peer_send_error(
-		peer, WIRE_E_FULL,
+	(void)snprintf(
+		ret_why, size,
 		"you have %" PRIu64
 		" connections to tfqd, as many as one user may: end some of your waiting tfq "
 		"([daemon] max_connections_per_user)",
@@ -115,29 +135,58 @@ static bool is_over_limit(const struct daemon *daemon, struct peer *peer)
 	return true;
 }
 
-static void say_limit(struct daemon *daemon, const struct job_owner *owner)
+/* At once, and without all that a connection needs: who is refused may come very often. */
+static void turn_away(int fd, const char *why)
 {
-	const uint64_t now = clock_usec(CLOCK_BOOTTIME);
+	char text[512];
+	const int len = snprintf(text, sizeof(text),
+				 "{\"error\":\"%s\",\"parameters\":{\"message\":\"%s\"}}",
+				 WIRE_E_FULL, why);
 
-	if (daemon->limit_said_usec > 0 && now - daemon->limit_said_usec < SAID_USEC)
+	(void)!send(fd, text, (size_t)len + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void tell_of_limit(struct daemon *daemon, struct peer_user *user, pid_t pid)
+{
+	AUTO_FREE char *name = NULL;
+
+	if (!peer_user_may_be_told(user))
 		return;
-	daemon->limit_said_usec = now;
-	journal_tell(JOURNAL_CONNECTIONS, &(struct journal_about){ .who = owner },
-		     "Refusing connections of %s (UID %u, PID %d): too many, %" PRIu64
+	name = daemon_user_name(user->uid, daemon);
+	journal_tell(JOURNAL_CONNECTIONS,
+		     &(struct journal_about){
+			     .who = &(struct job_owner){ .uid = user->uid, .name = name },
+		     },
+		     "Refusing a connection of %s (UID %u, PID %d): there are too many, %" PRIu64
 		     " of that user, %zu of all",
-		     owner->name, (unsigned)owner->uid, (int)owner->pid,
-		     count_peers(daemon, owner->uid) - 1, daemon->peer_count - 1);
-	scheduler_audit(daemon->scheduler, "refused", NULL, owner->uid, "too many connections");
+		     name ? name : "?", (unsigned)user->uid, (int)pid, user->count,
+		     daemon->peer_count);
+	scheduler_audit(daemon->scheduler, "refused", NULL, user->uid, "too many connections");
 }
 
 int daemon_accept(int fd, void *userdata)
 {
 	static const struct peer_callbacks callbacks = { on_message, on_closed };
 	struct daemon *daemon = userdata;
+	AUTO_CLOSE int owned = fd;
+	struct peer_user *user;
 	struct peer *peer = NULL;
+	struct ucred cred;
+	socklen_t size = sizeof(cred);
+	char why[256];
 	int r;
 
-	r = peer_new(&peer, daemon->event, fd, &callbacks, daemon);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+		return -errno;
+	user = user_of(daemon, cred.uid);
+	if (!user)
+		return -ENOMEM;
+	if (is_over_limit(daemon, &cred, user->count, why, sizeof(why))) {
+		tell_of_limit(daemon, user, cred.pid);
+		turn_away(fd, why);
+		return 0;
+	}
+	r = peer_new(&peer, daemon->event, TAKE_FD(owned), &callbacks, daemon);
 	if (r < 0)
 		return r;
 	peer->owner.name = daemon_user_name(peer->owner.uid, daemon);
@@ -145,11 +194,8 @@ int daemon_accept(int fd, void *userdata)
 		peer_free(peer);
 		return -ENOMEM;
 	}
+	peer_count(peer, user);
 	TAILQ_INSERT_TAIL(&daemon->peers, peer, link);
 	daemon->peer_count++;
-	if (is_over_limit(daemon, peer)) {
-		say_limit(daemon, &peer->owner);
-		peer_close(peer);
-	}
 	return 0;
 }

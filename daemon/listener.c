@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/parse.h"
 
-#define ACCEPTS_PER_TURN 16                 /* then others have their turn */
+#define ACCEPTS_PER_TURN 256                /* then others have their turn */
 #define PAUSE_USEC       (USEC_PER_SEC / 5) /* without descriptors: a spin would help nobody */
 
 struct listener {

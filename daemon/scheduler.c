@@ -25,9 +25,11 @@
 #include "daemon/scheduler_parts.h"
 
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
-#define EXPIRY_PAUSE_USEC   (5 * USEC_PER_SEC)
-#define USUAL_MIN           3 /* runs of a kind that tell how long one takes */
-#define USUAL_MAX           15
+#define PUMP_LATEST_USEC \
+	(10 * USEC_PER_MSEC) /* after it is due; others may have no end of messages */
+#define EXPIRY_PAUSE_USEC (5 * USEC_PER_SEC)
+#define USUAL_MIN         3 /* runs of a kind that tell how long one takes */
+#define USUAL_MAX         15
 
 /* --- the register ---------------------------------------------------------------------------- */
 
@@ -144,7 +146,19 @@ void scheduler_changed(struct scheduler *scheduler, const struct job *job)
 
 void scheduler_pump_soon(struct scheduler *scheduler)
 {
+	int is_on = SD_EVENT_OFF;
+
 	(void)sd_event_source_set_enabled(scheduler->pump, SD_EVENT_ONESHOT);
+	if (sd_event_source_get_enabled(scheduler->pump_latest, &is_on) > 0)
+		return;
+	(void)sd_event_source_set_time_relative(scheduler->pump_latest, PUMP_LATEST_USEC);
+	(void)sd_event_source_set_enabled(scheduler->pump_latest, SD_EVENT_ONESHOT);
+}
+
+static int on_pump_latest(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)usec;
+	return scheduler_pump(source, userdata);
 }
 
 /*
@@ -408,6 +422,8 @@ static int make_sources(struct scheduler *scheduler)
 	if (r >= 0)
 		r = make_timer(scheduler, &scheduler->pump_late, USEC_PER_MSEC, on_pump_late);
 	if (r >= 0)
+		r = make_timer(scheduler, &scheduler->pump_latest, USEC_PER_MSEC, on_pump_latest);
+	if (r >= 0)
 		r = make_timer(scheduler, &scheduler->expiry, USEC_PER_SEC, on_expiry);
 	return r;
 }
@@ -459,6 +475,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	queue_free(scheduler->queue);
 	sd_event_source_disable_unref(scheduler->pump);
 	sd_event_source_disable_unref(scheduler->pump_late);
+	sd_event_source_disable_unref(scheduler->pump_latest);
 	sd_event_source_disable_unref(scheduler->expiry);
 	sd_event_source_disable_unref(scheduler->awaiting);
 	sd_event_source_disable_unref(scheduler->stop_limit);

@@ -162,8 +162,8 @@ struct scheduler_hello {
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
 		    const struct scheduler_hello *hello);
 
-/* Is @peer the process that was started to run a job, by its number? */
-bool scheduler_has_runner(const struct scheduler *scheduler, const struct job_owner *peer);
+/* Is @pid the process that was started to run a job of @uid, by its number? */
+bool scheduler_has_runner(const struct scheduler *scheduler, uid_t uid, pid_t pid);
 
 /* What a runner reports of its job (wire.h, Report). Times: CLOCK_MONOTONIC microseconds. */
 struct scheduler_report {

@@ -26,6 +26,7 @@ struct scheduler {
 	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
 	sd_event_source *pump;       /* once per turn of the loop, however much happened in it */
+	sd_event_source *pump_latest; /* then at last, should there be no end of what happens */
 };
 
 /* What the scheduler knows of a line beyond the queue: its lock. line::data. */

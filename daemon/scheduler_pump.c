@@ -164,6 +164,8 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 
 	(void)source;
 
+	(void)sd_event_source_set_enabled(scheduler->pump, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(scheduler->pump_latest, SD_EVENT_OFF);
 	refuse_refused(scheduler);
 	if (scheduler->is_stopping)
 		limit_stop(scheduler);

@@ -22,17 +22,16 @@ static bool is_runner(const struct job *job, const struct peer *peer)
 	       (job->runner_start == 0 || proc_start(job->runner_pid) == job->runner_start);
 }
 
-static bool has_started(const struct job *job, const struct job_owner *peer)
+static bool is_run_by(const struct job *job, uid_t uid, pid_t pid)
 {
-	return job && job->runner_pid > 0 && job->runner_pid == peer->pid &&
-	       job->owner.uid == peer->uid;
+	return job && job->runner_pid > 0 && job->runner_pid == pid && job->owner.uid == uid;
 }
 
-bool scheduler_has_runner(const struct scheduler *scheduler, const struct job_owner *peer)
+bool scheduler_has_runner(const struct scheduler *scheduler, uid_t uid, pid_t pid)
 {
 	for (const struct line *line = queue_first_line(scheduler->queue); line;
 	     line = TAILQ_NEXT(line, link))
-		if (has_started(line->active, peer) || has_started(queue_head(line), peer))
+		if (is_run_by(line->active, uid, pid) || is_run_by(queue_head(line), uid, pid))
 			return true;
 	return false;
 }
@@ -75,6 +74,7 @@ int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *p
 	}
 	job->runner = peer;
 	peer->runs = job;
+	peer_prefer(peer);
 	if (hello->has_begun)
 		welcome_back(scheduler, job, hello->deadline_usec);
 	else

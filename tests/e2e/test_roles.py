@@ -253,8 +253,9 @@ def connections():
         for link in held + roots:
             link.close()
         same(world.tfq("queue", **world.become(world.nobody)).code, 0, "the exit code once they are gone")
-        contains(world.log(), f"Refusing connections of nobody (UID {world.nobody.pw_uid}")
-        same([event["text"] for event in world.audit("refused")], ["too many connections"], "the audit")
+        contains(world.log(), f"Refusing a connection of nobody (UID {world.nobody.pw_uid}")
+        same({(event["user"], event["text"]) for event in world.audit("refused")}, {("nobody", "too many connections")},
+             "the audit")
 
 
 @case("somebody who is refused on and on does not fill the audit")
