@@ -158,6 +158,12 @@ static char *explain_go(int error)
 			"what terraform starts could not be ended in time; mend that, or set "
 			"takeover = ask in tfqd.conf");
 	}
+	if (error == -E2BIG) {
+		return strdup(
+			"cannot run terraform: an argument or a variable is longer than 128 KiB, or all "
+			"of them together than the kernel allows (getconf ARG_MAX): put values into a "
+			"file (-var-file), and unset what terraform does not need");
+	}
 	return asprintf(&text, "cannot run terraform: %s", strerror(-error)) < 0 ? NULL : text;
 }
 
