@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "common/wire.h"
 #include "daemon/daemon_parts.h"
 #include "daemon/journal.h"
@@ -55,6 +56,8 @@ char *daemon_user_name(uid_t uid, void *userdata)
 		known->name = strdup(entry->pw_name);
 	else if (asprintf(&known->name, "%u", (unsigned)uid) < 0)
 		known->name = NULL;
+	if (known->name) /* it goes into locks, and from there to terminals */
+		(void)text_printable(known->name, strlen(known->name) + 1, known->name);
 	return known->name ? strdup(known->name) : NULL;
 }
 
