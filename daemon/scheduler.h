@@ -85,9 +85,13 @@ void scheduler_unkept(struct scheduler *scheduler, uint64_t number, const char *
 void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,
 		     uid_t by, const char *text);
 
-/* Show the output of @job, which is not over, on @fd, which is taken. Return: 0, -EMFILE, -ENOMEM.
+/*
+ * Show the output of @job, which is not over, on @fd, which is taken.
+ * Return: 0; -EMFILE if as many wait for it as may; -EDQUOT if twice max_queued_per_user
+ * wait for jobs of its user that have not begun; -ENOMEM.
  */
-int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input);
+int scheduler_attach(const struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
+		     bool has_input);
 
 /* The stdin of @job, which came without one from before a restart, is there. */
 void scheduler_await_no_more(struct scheduler *scheduler, struct job *job);

@@ -140,14 +140,31 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t 
 	return 0;
 }
 
+static size_t count_viewers(const struct scheduler *scheduler, uid_t uid)
+{
+	const struct job *job;
+	size_t count = 0;
+
+	TAILQ_FOREACH(job, &scheduler->all, in_all)
+	count += job->owner.uid == uid ? job->viewer_count : 0;
+	return count;
+}
+
 /* Until terraform runs, its runner may die and another take its place: the viewer is kept. */
-int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input)
+int scheduler_attach(const struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
+		     bool has_input)
 {
 	const struct job_viewer viewer = { .fd = fd, .offset = offset, .has_input = has_input };
+	const bool waits = !job->runner || !job_status_is_running(job->status) || job->go_after > 0;
 
+	if (waits && count_viewers(scheduler, job->owner.uid) >=
+			     2 * scheduler->setup.config->max_queued_per_user) {
+		varlink_close_foreign(fd);
+		return -EDQUOT;
+	}
 	if (job->runner)
 		(void)runner_link_attach(job, &viewer); /* one that cannot be told is gone */
-	if (!job->runner || !job_status_is_running(job->status) || job->go_after > 0)
+	if (waits)
 		return job_add_viewer(job, fd, offset, has_input);
 	varlink_close_foreign(fd);
 	return 0;
