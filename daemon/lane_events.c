@@ -82,11 +82,12 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 				 *error ? error : "the lock cannot be taken");
 		return;
 	}
-	if (*error) /* else a look has cleared up what was said before */
+	if (*error) { /* else a look has cleared up what was said before */
 		journal_tell(JOURNAL_LOCK_TROUBLE,
 			     &(struct journal_about){ .state = lane->line->name },
 			     "Trouble with the lock of %s, trying again: %s", lane->line->name,
 			     error);
+	}
 	if (active)
 		scheduler_changed(scheduler, active);
 }

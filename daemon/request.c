@@ -397,7 +397,9 @@ static unsigned roles_of(const struct call *call)
 	if (subject == ACCESS_ABOUT_JOB && json_is_integer(id) && access->config->state_count > 0) {
 		job = scheduler_find(scheduler, (uint64_t)json_integer_value(id));
 		if (!job)
-			job = past = scheduler_recall(scheduler, (uint64_t)json_integer_value(id));
+			past = scheduler_recall(scheduler, (uint64_t)json_integer_value(id));
+		if (past)
+			job = past;
 	}
 	return job ? access_roles_on(access, &call->peer->owner, job->backend->name)
 		   : access_roles(access, &call->peer->owner);

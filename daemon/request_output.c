@@ -31,10 +31,11 @@ static int take_viewer(const struct call *call, struct job *job)
 		return -EBADMSG;
 	}
 	r = submit_take_socket(fds);
-	if (r >= 0)
+	if (r >= 0) {
 		r = scheduler_attach(call->context->scheduler, job, r,
 				     (uint64_t)json_integer_value(offset),
 				     json_is_true(json_object_get(call->parameters, "input")));
+	}
 	if (r == -EMFILE) {
 		peer_send_error(call->peer, WIRE_E_FULL, "%d viewers wait for that job already",
 				JOB_VIEWERS_MAX);

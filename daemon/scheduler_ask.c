@@ -251,11 +251,12 @@ int scheduler_unlock(struct scheduler *scheduler, const char *state, const char 
 	if (lock_deadline(lock) > 0 && !lock_holder(lock))
 		return -EBUSY;
 	r = lock_break(lock, id);
-	if (r >= 0)
+	if (r >= 0) {
 		journal_tell(JOURNAL_UNLOCK,
 			     &(struct journal_about){ .state = line->name, .lock_id = id },
 			     "%s orders that lock %s of %s, held by %s since %s, be removed", by,
 			     id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
+	}
 	return r;
 }
 

@@ -82,6 +82,9 @@ static void end_line(struct journal_output *output, struct journal_line *line)
 	const char *stream = line == &output->err ? "stderr" : "stdout";
 	char note[64];
 
+	for (size_t i = 0; i < line->len; i++)
+		if (line->text[i] == '\0')
+			line->text[i] = '?';
 	while (line->len > 0 && line->text[line->len - 1] == '\r')
 		line->len--;
 	line->text[line->len] = '\0';
@@ -110,7 +113,7 @@ void journal_output_add(struct journal_output *output, uint8_t stream, const cha
 		if (data[i] == '\n' || line->len == JOURNAL_OUTPUT_LINE_MAX)
 			end_line(output, line);
 		if (data[i] != '\n')
-			line->text[line->len++] = data[i] ? data[i] : '?';
+			line->text[line->len++] = data[i];
 	}
 }
 

@@ -62,8 +62,8 @@ START_TEST(each_kind_is_explained)
 		ck_assert_msg(at != NULL, "%s is not in %s", kinds[i].name, CATALOG);
 		end = strstr(at + 1, "\n-- ");
 		body = strstr(at, "\n\n");
-		ck_assert_msg(body && (!end || body < end) && body[2] > ' ',
-			      "%s has no text", kinds[i].name);
+		ck_assert_msg(body && (!end || body < end) && body[2] > ' ', "%s has no text",
+			      kinds[i].name);
 	}
 }
 END_TEST
