@@ -129,7 +129,7 @@ def others():
         ran(unlocked.tfq("apply", env=env))
         ran(work.tfq("apply", env=env))
         contains(world.log(), "holds the lock, ID")
-        same(len(world.call("History")["jobs"]), 3, "the jobs that are known")
+        wait_for(lambda: len(world.call("History")["jobs"]) == 3, "the jobs that are known")
         reload(world, "[history]\nkeep = 1ms\n")
         wait_for(lambda: not world.call("History")["jobs"], "they are forgotten")
 
