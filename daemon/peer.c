@@ -133,14 +133,17 @@ void peer_prefer(struct peer *peer)
 	set_priority(peer, 0);
 }
 
-/* A leaky bucket: what they have kept us busy with runs off at a fifth of the time. */
+/*
+ * A leaky bucket: what they have kept us busy with runs off at a fifth of the time. By processor
+ * time: on a busy machine we wait ourselves, which is no fault of theirs.
+ */
 static void charge(struct peer_user *user, uint64_t since_usec)
 {
 	const uint64_t now = clock_usec(CLOCK_MONOTONIC);
 	const uint64_t leaked = (now - user->busy_at_usec) / BUSY_SHARE;
 
 	user->busy_usec = user->busy_usec > leaked ? user->busy_usec - leaked : 0;
-	user->busy_usec += now - since_usec;
+	user->busy_usec += clock_usec(CLOCK_THREAD_CPUTIME_ID) - since_usec;
 	if (user->busy_usec > BUSY_MOST_USEC)
 		user->busy_usec = BUSY_MOST_USEC;
 	user->busy_at_usec = now;
@@ -240,7 +243,7 @@ static void end_turn(struct peer *peer, uint64_t since_usec)
 static int on_again(sd_event_source *source, void *userdata)
 {
 	struct peer *peer = userdata;
-	const uint64_t since = clock_usec(CLOCK_MONOTONIC);
+	const uint64_t since = clock_usec(CLOCK_THREAD_CPUTIME_ID);
 
 	(void)source;
 	if (peer->is_closing)
@@ -268,7 +271,7 @@ void peer_resume(struct peer *peer)
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct peer *peer = userdata;
-	const uint64_t since = clock_usec(CLOCK_MONOTONIC);
+	const uint64_t since = clock_usec(CLOCK_THREAD_CPUTIME_ID);
 	int r = 0;
 
 	(void)source;
