@@ -18,6 +18,7 @@ MANDIR     ?= $(PREFIX)/share/man
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 USERUNITDIR ?= $(PREFIX)/lib/systemd/user
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 SYSCONFDIR ?= /etc
 # Of the shells: bash-completion, zsh's $fpath, fish.
 BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
@@ -300,7 +301,7 @@ lint-license:
 
 # Includes point one way: common knows no program, no program another, and the pure
 # modules know no loop, no network and no clock.
-PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/usual daemon/config daemon/config_read daemon/config_table \
+PURE := $(wildcard $(foreach m,daemon/job daemon/job_fsm daemon/queue daemon/usual daemon/config daemon/config_read daemon/config_table daemon/config_suggest \
           daemon/access daemon/lock/lease daemon/lock/lease_answer daemon/lock/lockinfo client/doctor/findings client/doctor/judge_lock client/doctor/judge_store \
           runner/doctor/xml client/doctor/judge_probe client/doctor/judge_table client/doctor/judge_machine runner/fence runner/prompt common/tfargs common/parse common/frame \
           common/timestamp common/aws_profile runner/aws/sts_answer client/cells client/table client/view client/top \
@@ -338,6 +339,7 @@ install: all ## Install, below DESTDIR if that is set
 	install -D -m 0644 -t $(DESTDIR)$(USERUNITDIR) $(USER_UNITS)
 	sed -i 's|/usr/sbin/tfqd|$(SBINDIR)/tfqd|' $(DESTDIR)$(UNITDIR)/tfqd.service $(DESTDIR)$(USERUNITDIR)/tfqd.service
 	install -D -m 0644 units/tfqd.sysusers $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	install -D -m 0644 -t $(DESTDIR)$(CATALOGDIR) units/tfqd.catalog
 	test -e $(DESTDIR)$(SYSCONFDIR)/tfqd/tfqd.conf || \
 	 install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/tfqd conf/tfqd.conf
 	$(foreach m,$(MANPAGES),install -D -m 0644 -t $(call man_dir,$(m)) $(m) &&) true
@@ -345,14 +347,14 @@ install: all ## Install, below DESTDIR if that is set
 	$(BUILD)/tfq completion bash > $(DESTDIR)$(BASHDIR)/tfq
 	$(BUILD)/tfq completion zsh > $(DESTDIR)$(ZSHDIR)/_tfq
 	$(BUILD)/tfq completion fish > $(DESTDIR)$(FISHDIR)/tfq.fish
-	@$(if $(DESTDIR),:,echo "To start it: systemd-sysusers && systemctl daemon-reload && systemctl enable --now tfqd.socket")
+	@$(if $(DESTDIR),:,echo "To start it: systemd-sysusers && journalctl --update-catalog && systemctl daemon-reload && systemctl enable --now tfqd.socket")
 
 .PHONY: uninstall
 uninstall: ## Remove what install put there, but for the configuration and the state
 	rm -f $(DESTDIR)$(SBINDIR)/tfqd $(DESTDIR)$(BINDIR)/tfq
 	rm -f $(DESTDIR)$(LIBEXECDIR)/tfq-runner $(DESTDIR)$(LIBEXECDIR)/tfq-credentials $(DESTDIR)$(LIBEXECDIR)/tfq-doctor
 	rm -f $(UNITS:units/%=$(DESTDIR)$(UNITDIR)/%) $(USER_UNITS:units/user/%=$(DESTDIR)$(USERUNITDIR)/%)
-	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/tfqd.conf $(DESTDIR)$(CATALOGDIR)/tfqd.catalog
 	rm -f $(DESTDIR)$(BASHDIR)/tfq $(DESTDIR)$(ZSHDIR)/_tfq $(DESTDIR)$(FISHDIR)/tfq.fish
 	rm -f $(foreach m,$(MANPAGES),$(call man_dir,$(m))/$(notdir $(m)))
 	-rmdir $(DESTDIR)$(LIBEXECDIR) 2>/dev/null

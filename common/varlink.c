@@ -22,7 +22,7 @@
 
 #define READ_CHUNK  ((size_t)4096) /* bytes by which the input buffer grows at least */
 #define GUESS_MIN   ((size_t)1024) /* bytes of a message: what most have */
-#define FDS_PENDING 16             /* descriptors that may wait for their message to be read */
+#define FDS_PENDING 8              /* descriptors that may wait for their message to be read */
 
 /* A message that waits to be written; descriptors go with its first byte. */
 struct outgoing {
@@ -36,8 +36,9 @@ struct varlink {
 	int fd;
 
 	char *in;
-	size_t in_len, in_size;
-	size_t scanned; /* bytes of in that are known to hold no NUL */
+	size_t in_size;
+	size_t in_start, in_len; /* what was read and not given out yet: from there, so much */
+	size_t scanned;          /* bytes of that which are known to hold no NUL */
 	struct {
 		int fd;
 		size_t at;
@@ -140,6 +141,11 @@ struct varlink *varlink_free(struct varlink *varlink)
 	return NULL;
 }
 
+size_t varlink_memory(const struct varlink *varlink)
+{
+	return varlink->in_size + varlink->out_bytes;
+}
+
 int varlink_fd(const struct varlink *varlink)
 {
 	return varlink->fd;
@@ -150,12 +156,30 @@ uint32_t varlink_events(const struct varlink *varlink)
 	return EPOLLIN | (varlink->out ? EPOLLOUT : 0);
 }
 
+static char *unread(const struct varlink *varlink)
+{
+	return varlink->in + varlink->in_start;
+}
+
+/* Once per filled buffer, and not once per message: a buffer may hold very many of them. */
+static void move_to_front(struct varlink *varlink)
+{
+	if (varlink->in_start == 0)
+		return;
+	memmove(varlink->in, unread(varlink), varlink->in_len);
+	explicit_bzero(varlink->in + varlink->in_len, varlink->in_start);
+	varlink->in_start = 0;
+}
+
 /* realloc() would leave a copy of secrets behind. */
 static int grow(struct varlink *varlink)
 {
 	size_t size = varlink->in_size * 2;
 	char *in;
 
+	if (varlink->in_size - varlink->in_start - varlink->in_len >= READ_CHUNK)
+		return 0;
+	move_to_front(varlink);
 	if (varlink->in_size - varlink->in_len >= READ_CHUNK)
 		return 0;
 	if (size < 2 * READ_CHUNK)
@@ -220,8 +244,8 @@ int varlink_read(struct varlink *varlink)
 	r = grow(varlink);
 	if (r < 0)
 		return r;
-	iov.iov_base = varlink->in + varlink->in_len;
-	iov.iov_len = varlink->in_size - varlink->in_len;
+	iov.iov_base = unread(varlink) + varlink->in_len;
+	iov.iov_len = varlink->in_size - varlink->in_start - varlink->in_len;
 
 	n = recvmsg(varlink->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (n < 0)
@@ -258,14 +282,14 @@ static void assign_fds(struct varlink *varlink, size_t end)
 static void consume(struct varlink *varlink, size_t len)
 {
 	assign_fds(varlink, len);
+	explicit_bzero(unread(varlink), len);
+	varlink->in_start += len;
 	varlink->in_len -= len;
-	memmove(varlink->in, varlink->in + len, varlink->in_len);
-	explicit_bzero(varlink->in + varlink->in_len, len);
 	varlink->scanned = 0;
 	if (varlink->in_len == 0) { /* an idle connection costs no buffer */
 		free(varlink->in);
 		varlink->in = NULL;
-		varlink->in_size = 0;
+		varlink->in_size = varlink->in_start = 0;
 	}
 }
 
@@ -278,15 +302,15 @@ int varlink_next(struct varlink *varlink, json_t **ret)
 
 	if (varlink->in_len == 0)
 		return 0;
-	end = memchr(varlink->in + varlink->scanned, 0, varlink->in_len - varlink->scanned);
+	end = memchr(unread(varlink) + varlink->scanned, 0, varlink->in_len - varlink->scanned);
 	varlink->scanned = varlink->in_len;
-	len = end ? (size_t)(end - varlink->in) : varlink->in_len;
+	len = end ? (size_t)(end - unread(varlink)) : varlink->in_len;
 	if (len > WIRE_MESSAGE_MAX)
 		return -EMSGSIZE;
 	if (!end)
 		return 0;
 
-	message = json_loadb(varlink->in, len, JSON_REJECT_DUPLICATES, &error);
+	message = json_loadb(unread(varlink), len, JSON_REJECT_DUPLICATES, &error);
 	consume(varlink, len + 1);
 	if (!message)
 		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;

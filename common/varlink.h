@@ -27,6 +27,9 @@ int varlink_connect(struct varlink **ret, const char *path);
 struct varlink *varlink_free(struct varlink *varlink);
 DEFINE_FREEP(varlink);
 
+/* Bytes that are kept for what was read in part, and for what waits to be written. */
+size_t varlink_memory(const struct varlink *varlink);
+
 int varlink_fd(const struct varlink *varlink);
 
 /* EPOLLIN, and EPOLLOUT while something waits to be written. */

@@ -159,6 +159,51 @@ const char *config_next_unused(const struct config *config, size_t *index)
 	return NULL;
 }
 
+const char *config_next_fixed(const struct config *config, const struct config *fresh,
+			      size_t *index)
+{
+	const struct config_row *row;
+
+	assert(config);
+	assert(fresh);
+	assert(index);
+
+	while ((row = config_row((*index)++)))
+		if (row->needs_restart && !config_row_is_same(row, config, fresh))
+			return row->name;
+	(*index)--; /* stay behind the last */
+	return NULL;
+}
+
+static void swap_fixed(struct config *one, struct config *other)
+{
+	const struct config_row *row;
+
+	for (size_t i = 0; (row = config_row(i)); i++)
+		if (row->needs_restart)
+			config_row_swap(row, one, other);
+}
+
+int config_adopt(struct config *config, struct config *fresh, char **ret_error)
+{
+	struct config before;
+	int r;
+
+	assert(config);
+	assert(fresh);
+
+	swap_fixed(config, fresh); /* now @fresh is what would count */
+	r = config_check(fresh, ret_error);
+	if (r < 0) {
+		swap_fixed(config, fresh);
+		return r;
+	}
+	before = *config;
+	*config = *fresh;
+	*fresh = before;
+	return 0;
+}
+
 const struct config_state *config_state_match(const struct config *config, const char *state_name)
 {
 	assert(config);

@@ -40,7 +40,8 @@ struct config {
 	char *socket;
 	char *state_dir;
 	char *runtime_dir;
-	uint64_t max_running; /* jobs at once, over all states */
+	uint64_t max_running;              /* jobs at once, over all states */
+	uint64_t max_connections_per_user; /* 0: twice max_queued_per_user */
 	int log_level; /* syslog's LOG_ERR .. LOG_DEBUG; words "err warning notice info debug" */
 
 	/* [terraform] */
@@ -131,6 +132,21 @@ int config_check(const struct config *config, char **ret_error);
  * Return: "section.key" (static), or NULL after the last.
  */
 const char *config_next_unused(const struct config *config, size_t *index);
+
+/*
+ * The keys that @fresh sets to something else than @config has, and that count after a restart
+ * only; as above.
+ */
+const char *config_next_fixed(const struct config *config, const struct config *fresh,
+			      size_t *index);
+
+/*
+ * Make @config what @fresh is, but for the keys that need a restart: these stay, and so do their
+ * strings. @fresh is left with what is not wanted any more. What was lent of [state] sections is
+ * not to be used any more.
+ * Return: 0; or as config_check(), if what would come of it does not fit: then nothing is changed.
+ */
+int config_adopt(struct config *config, struct config *fresh, char **ret_error);
 
 /*
  * What is different for the state called @state_name ("s3://bucket/key"): the first

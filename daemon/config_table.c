@@ -11,7 +11,6 @@
 
 #include "common/cleanup.h"
 #include "common/parse.h"
-#include "common/suggest.h"
 #include "daemon/config.h"
 
 #define HOURS(n)  (UINT64_C(n) * USEC_PER_HOUR)
@@ -72,13 +71,16 @@ _Static_assert(sizeof(enum config_takeover) == sizeof(int) &&
 #define HAS(field)         offsetof(struct config_state, has_##field)
 #define USED               true
 #define UNUSED             false
+#define AT_START           .needs_restart = true
 
 /* clang-format off */
 static const struct config_row rows[] = {
-	ROW("daemon", "socket", CONFIG_SOCKET, socket, "", USED, LIMITS(0, 0)),
-	ROW("daemon", "state_dir", CONFIG_PATH, state_dir, "", USED, LIMITS(0, 0)),
-	ROW("daemon", "runtime_dir", CONFIG_PATH, runtime_dir, "", USED, LIMITS(0, 0)),
+	ROW("daemon", "socket", CONFIG_SOCKET, socket, "", USED, LIMITS(0, 0), AT_START),
+	ROW("daemon", "state_dir", CONFIG_PATH, state_dir, "", USED, LIMITS(0, 0), AT_START),
+	ROW("daemon", "runtime_dir", CONFIG_PATH, runtime_dir, "", USED, LIMITS(0, 0), AT_START),
 	ROW("daemon", "max_running", CONFIG_U64, max_running, "16", USED, LIMITS(1, 10000)),
+	ROW("daemon", "max_connections_per_user", CONFIG_U64, max_connections_per_user, "", USED,
+	    LIMITS(0, COUNT_MAX)),
 	ROW("daemon", "log_level", CONFIG_WORD, log_level, "info", USED, WORDS(level_words)),
 
 	ROW("terraform", "binary", CONFIG_BINARY, binary, "terraform", USED, LIMITS(0, 0)),
@@ -106,19 +108,19 @@ static const struct config_row rows[] = {
 	ROW("lock", "poll_max", CONFIG_USEC, poll_max_usec, "5s", USED,
 	    LIMITS(100 * USEC_PER_MSEC, HOURS(1))),
 
-	ROW("aws", "credentials", CONFIG_WORD, credentials, "auto", USED, WORDS(credentials_words)),
-	ROW("aws", "profile", CONFIG_NAME, profile, "", USED, LIMITS(0, 0)),
+	ROW("aws", "credentials", CONFIG_WORD, credentials, "auto", USED, WORDS(credentials_words), AT_START),
+	ROW("aws", "profile", CONFIG_NAME, profile, "", USED, LIMITS(0, 0), AT_START),
 	ROW("aws", "region", CONFIG_NAME, region, "", UNUSED, LIMITS(0, 0)),
-	ROW("aws", "endpoint_s3", CONFIG_URL, endpoint_s3, "", USED, LIMITS(0, 0)),
-	ROW("aws", "endpoint_dynamodb", CONFIG_URL, endpoint_dynamodb, "", USED, LIMITS(0, 0)),
-	ROW("aws", "endpoint_sts", CONFIG_URL, endpoint_sts, "", USED, LIMITS(0, 0)),
-	ROW("aws", "ca_bundle", CONFIG_PATH, ca_bundle, "", USED, LIMITS(0, 0)),
+	ROW("aws", "endpoint_s3", CONFIG_URL, endpoint_s3, "", USED, LIMITS(0, 0), AT_START),
+	ROW("aws", "endpoint_dynamodb", CONFIG_URL, endpoint_dynamodb, "", USED, LIMITS(0, 0), AT_START),
+	ROW("aws", "endpoint_sts", CONFIG_URL, endpoint_sts, "", USED, LIMITS(0, 0), AT_START),
+	ROW("aws", "ca_bundle", CONFIG_PATH, ca_bundle, "", USED, LIMITS(0, 0), AT_START),
 	ROW("aws", "connect_timeout", CONFIG_USEC, connect_timeout_usec, "5s", USED,
-	    LIMITS(100 * USEC_PER_MSEC, 10 * USEC_PER_MIN)),
+	    LIMITS(100 * USEC_PER_MSEC, 10 * USEC_PER_MIN), AT_START),
 	ROW("aws", "request_timeout", CONFIG_USEC, request_timeout_usec, "10s", USED,
-	    LIMITS(100 * USEC_PER_MSEC, 10 * USEC_PER_MIN)),
+	    LIMITS(100 * USEC_PER_MSEC, 10 * USEC_PER_MIN), AT_START),
 
-	ROW("runner", "launcher", CONFIG_WORD, launcher, "auto", USED, WORDS(launcher_words)),
+	ROW("runner", "launcher", CONFIG_WORD, launcher, "auto", USED, WORDS(launcher_words), AT_START),
 	ROW("runner", "slice", CONFIG_SLICE, slice, "tfq.slice", USED, LIMITS(0, 0)),
 	ROW("runner", "memory_high", CONFIG_BYTES, memory_high_bytes, "", USED,
 	    LIMITS(0, UINT64_MAX)),
@@ -132,10 +134,10 @@ static const struct config_row rows[] = {
 	ROW("history", "keep", CONFIG_USEC, keep_usec, "2160h", USED, LIMITS(0, LONG_AGO)),
 	ROW("history", "keep_bytes", CONFIG_BYTES, keep_bytes, "1G", USED, LIMITS(0, UINT64_MAX)),
 
-	ROW("journal", "output", CONFIG_BOOL, output, "no", UNUSED, LIMITS(0, 0)),
+	ROW("journal", "output", CONFIG_BOOL, output, "no", USED, LIMITS(0, 0)),
 
 	STATE_ROW("takeover", CONFIG_WORD, takeover, HAS(takeover), USED, WORDS(takeover_words)),
-	STATE_ROW("operators", CONFIG_GROUP, operators, 0, UNUSED, LIMITS(0, 0)),
+	STATE_ROW("operators", CONFIG_GROUP, operators, 0, USED, LIMITS(0, 0)),
 	STATE_ROW("max_queued", CONFIG_U64, max_queued, HAS(max_queued), USED,
 		  LIMITS(1, COUNT_MAX)),
 	STATE_ROW("require_lock", CONFIG_BOOL, require_lock, HAS(require_lock), USED, LIMITS(0, 0)),
@@ -349,6 +351,25 @@ bool config_row_is_in_range(const struct config_row *row, const void *base)
 	return value >= row->min && value <= row->max;
 }
 
+static size_t size_of(const struct config_row *row)
+{
+	if (is_string(row))
+		return sizeof(char *);
+	if (row->type == CONFIG_HANDOVER)
+		return 2 * sizeof(uint64_t); /* jobs and usec, side by side */
+	if (row->type == CONFIG_WORD)
+		return sizeof(int);
+	return row->type == CONFIG_BOOL ? sizeof(bool) : sizeof(uint64_t);
+}
+
+static const char *string_at(const void *field)
+{
+	const char *text;
+
+	memcpy(&text, field, sizeof(text));
+	return text ? text : "";
+}
+
 bool config_row_is_default(const struct config_row *row, const void *base)
 {
 	union {
@@ -356,25 +377,34 @@ bool config_row_is_default(const struct config_row *row, const void *base)
 		struct config_state state;
 	} plain = { 0 };
 	const char *have = (const char *)base + row->offset;
-	size_t size = sizeof(uint64_t);
 
 	if (row->has_offset)
 		return !*(const bool *)((const char *)base + row->has_offset);
-	if (row->type == CONFIG_HANDOVER)
-		size = 2 * sizeof(uint64_t); /* jobs and usec, side by side */
-	if (row->type == CONFIG_WORD)
-		size = sizeof(int);
-	if (row->type == CONFIG_BOOL)
-		size = sizeof(bool);
-	if (is_string(row)) {
-		const char *text;
-
-		memcpy(&text, have, sizeof(text));
-		return strcmp(text ? text : "", row->fallback) == 0;
-	}
+	if (is_string(row))
+		return strcmp(string_at(have), row->fallback) == 0;
 	if (*row->fallback != '\0')
 		(void)config_row_set(row, &plain, row->fallback);
-	return memcmp(have, (const char *)&plain + row->offset, size) == 0;
+	return memcmp(have, (const char *)&plain + row->offset, size_of(row)) == 0;
+}
+
+bool config_row_is_same(const struct config_row *row, const void *one, const void *other)
+{
+	const char *here = (const char *)one + row->offset;
+	const char *there = (const char *)other + row->offset;
+
+	if (is_string(row))
+		return strcmp(string_at(here), string_at(there)) == 0;
+	return memcmp(here, there, size_of(row)) == 0;
+}
+
+void config_row_swap(const struct config_row *row, void *one, void *other)
+{
+	char kept[2 * sizeof(uint64_t)];
+	const size_t size = size_of(row);
+
+	memcpy(kept, field_of(row, one), size);
+	memcpy(field_of(row, one), field_of(row, other), size);
+	memcpy(field_of(row, other), kept, size);
 }
 
 /* --- for messages ---------------------------------------------------------------------- */
@@ -434,35 +464,4 @@ char *config_row_wanted(const struct config_row *row, int error)
 		(void)fputs(form_of(row->type), out);
 	}
 	return fclose(out) == 0 ? TAKE_PTR(text) : NULL;
-}
-
-/* --- for those who mistype ------------------------------------------------------------- */
-
-const char *config_suggest_section(const char *word)
-{
-	struct suggest suggest;
-
-	suggest_start(&suggest, word);
-	for (size_t i = 0; i < ROWS; i++)
-		suggest_consider(&suggest, rows[i].section);
-	return suggest.nearest;
-}
-
-const char *config_suggest_key(const char *section, const char *word)
-{
-	struct suggest suggest;
-
-	suggest_start(&suggest, word);
-	for (size_t i = 0; i < ROWS; i++)
-		if (strcmp(rows[i].section, section) == 0)
-			suggest_consider(&suggest, rows[i].key);
-	return suggest.nearest;
-}
-
-const char *config_suggest_home(const char *section, const char *key)
-{
-	for (size_t i = 0; i < ROWS; i++)
-		if (strcmp(rows[i].key, key) == 0 && strcmp(rows[i].section, section) != 0)
-			return rows[i].section;
-	return NULL;
 }

@@ -42,7 +42,8 @@ struct config_row {
 	uint64_t min, max;               /* numbers only, in the field's unit */
 	const struct config_word *words; /* CONFIG_WORD only; ends with a NULL text */
 	enum config_type type;
-	bool is_used; /* false: checked, but without effect in this version */
+	bool is_used;       /* false: checked, but without effect in this version */
+	bool needs_restart; /* a reload does not change it */
 };
 
 /* The @index-th row; NULL behind the last. */
@@ -65,6 +66,12 @@ bool config_row_is_in_range(const struct config_row *row, const void *base);
 
 /* Has @row's field of @base the value that it would have if nobody had set it? */
 bool config_row_is_default(const struct config_row *row, const void *base);
+
+/* Have two struct config the same value there? */
+bool config_row_is_same(const struct config_row *row, const void *one, const void *other);
+
+/* Let two struct config change it with each other. */
+void config_row_swap(const struct config_row *row, void *one, void *other);
 
 /* Free @row's field if it is a string. */
 void config_row_clear(const struct config_row *row, void *base);

@@ -4,7 +4,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,91 +12,8 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/wire.h"
 #include "daemon/daemon_parts.h"
-
-#define PEERS_MAX      20000 /* connections; each waiting tfq has one */
-#define PEERS_PER_USER 12000 /* so that one user cannot keep the others out */
-
-/* --- peers ------------------------------------------------------------------------------------ */
-
-static void on_message(struct peer *peer, json_t *message)
-{
-	struct daemon *daemon = peer->userdata;
-
-	request_handle(&daemon->requests, peer, message);
-}
-
-static void on_closed(struct peer *peer, int error)
-{
-	struct daemon *daemon = peer->userdata;
-
-	if (error < 0 && error != -EPIPE && error != -ECONNRESET)
-		log_info("Connection of %s (PID %d) broke: %s", peer->owner.name,
-			 (int)peer->owner.pid, strerror(-error));
-	TAILQ_REMOVE(&daemon->peers, peer, link);
-	daemon->peer_count--;
-	request_drop_peer(&daemon->requests, peer);
-	peer_free(peer);
-}
-
-static size_t count_peers(const struct daemon *daemon, uid_t uid)
-{
-	const struct peer *peer;
-	size_t count = 0;
-
-	TAILQ_FOREACH(peer, &daemon->peers, link)
-	count += peer->owner.uid == uid;
-	return count;
-}
-
-/*
- * The name of @uid, the caller's to free. Looked up once: getpwuid(3) may ask a directory
- * server, and everything stands still meanwhile.
- */
-static char *user_name(uid_t uid, void *userdata)
-{
-	struct daemon *daemon = userdata;
-	struct user_name *known = &daemon->names[uid % NAMES_MAX];
-	const struct passwd *entry;
-
-	if (known->name && known->uid == uid)
-		return strdup(known->name);
-	free(known->name);
-	entry = getpwuid(uid);
-	known->uid = uid;
-	if (entry)
-		known->name = strdup(entry->pw_name);
-	else if (asprintf(&known->name, "%u", (unsigned)uid) < 0)
-		known->name = NULL;
-	return known->name ? strdup(known->name) : NULL;
-}
-
-static int on_accept(int fd, void *userdata)
-{
-	static const struct peer_callbacks callbacks = { on_message, on_closed };
-	struct daemon *daemon = userdata;
-	struct peer *peer = NULL;
-	int r;
-
-	r = peer_new(&peer, daemon->event, fd, &callbacks, daemon);
-	if (r < 0)
-		return r;
-	peer->owner.name = user_name(peer->owner.uid, daemon);
-	if (!peer->owner.name) {
-		peer_free(peer);
-		return -ENOMEM;
-	}
-	TAILQ_INSERT_TAIL(&daemon->peers, peer, link);
-	daemon->peer_count++;
-	if (daemon->peer_count <= PEERS_PER_USER ||
-	    count_peers(daemon, peer->owner.uid) <= PEERS_PER_USER)
-		if (daemon->peer_count <= PEERS_MAX)
-			return 0;
-	peer_send_error(peer, WIRE_E_FULL, "too many connections to tfqd");
-	peer_close(peer);
-	return 0;
-}
+#include "daemon/journal.h"
 
 /* --- what the scheduler tells ---------------------------------------------------------------- */
 
@@ -162,10 +78,11 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 	(void)sd_notify(0, "STOPPING=1");
 	running = scheduler_running_count(daemon->scheduler);
 	if (running > 0) {
-		log_info("Stopping; %" PRIu64
-			 " running jobs go on without tfqd, for as long as the leases of their "
-			 "locks last: start tfqd again before that",
-			 running);
+		journal_tell(JOURNAL_STOPPING, NULL,
+			     "Stopping; %" PRIu64
+			     " running jobs go on without tfqd, for as long as the leases of their "
+			     "locks last: start tfqd again before that",
+			     running);
 	}
 	scheduler_stop(daemon->scheduler);
 	return 0;
@@ -176,9 +93,7 @@ static int on_hangup_signal(sd_event_source *source, const struct signalfd_sigin
 {
 	(void)source;
 	(void)info;
-	(void)userdata;
-
-	log_info("SIGHUP changes nothing: the configuration is read at the start only");
+	daemon_reload(userdata);
 	return 0;
 }
 
@@ -238,7 +153,7 @@ static int make_scheduler(struct daemon *daemon)
 		.hostname = daemon->hostname,
 		.store = daemon->store,
 		.jobs_dir = daemon->jobs_dir,
-		.user_name = user_name,
+		.user_name = daemon_user_name,
 		.userdata = daemon,
 	};
 	LIST_INIT(&daemon->requests.listeners);
@@ -252,7 +167,8 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	static const struct store_callbacks memory = { on_commit, on_trouble };
 	int r;
 
-	r = server_socket_open(&daemon->socket, daemon->config->socket, daemon->access.submitters);
+	r = server_socket_open(&daemon->socket, daemon->config->socket,
+			       access_socket_group(&daemon->access));
 	if (r < 0)
 		return r;
 	r = daemon_open_memory(daemon, &memory);
@@ -279,11 +195,13 @@ static int make_parts(struct daemon *daemon, char *const *env)
 	r = make_scheduler(daemon);
 	if (r < 0)
 		return r;
-	r = listener_new(&daemon->listener, daemon->event, daemon->socket.fd, on_accept, daemon);
+	r = listener_new(&daemon->listener, daemon->event, daemon->socket.fd, daemon_accept,
+			 daemon);
 	return r < 0 ? log_error(r, "Failed to listen: %m") : 0;
 }
 
-int daemon_new(struct daemon **ret, const struct config *config, char *const *env)
+int daemon_new(struct daemon **ret, struct config *config, const struct config_options *options,
+	       char *const *env)
 {
 	CLEANUP(daemon_freep) struct daemon *daemon = NULL;
 	int r;
@@ -292,12 +210,13 @@ int daemon_new(struct daemon **ret, const struct config *config, char *const *en
 	if (!daemon)
 		return log_oom();
 	daemon->config = config;
+	daemon->options = options;
 	daemon->socket.fd = daemon->state_lock = -1;
 	TAILQ_INIT(&daemon->peers);
 	daemon_raise_limits(daemon);
 	daemon_set_host(daemon);
 
-	r = daemon_set_access(daemon);
+	r = daemon_resolve_access(&daemon->access, config);
 	if (r >= 0)
 		r = daemon_make_dirs(daemon);
 	if (r >= 0)
@@ -334,6 +253,7 @@ struct daemon *daemon_free(struct daemon *daemon)
 			request_drop_peer(&daemon->requests, peer);
 		peer_free(peer);
 	}
+	daemon_forget_users(daemon);
 	listener_free(daemon->listener);
 	server_socket_close(&daemon->socket);
 	store_free(daemon->store); /* its callbacks are for the scheduler */
@@ -358,7 +278,7 @@ int daemon_run(struct daemon *daemon)
 {
 	int r;
 
-	log_info("tfqd %s serves %s", VERSION, daemon->socket.path);
+	journal_tell(JOURNAL_READY, NULL, "tfqd %s serves %s", VERSION, daemon->socket.path);
 	(void)sd_notify(0, "READY=1\nSTATUS=Nothing is queued.");
 	r = sd_event_loop(daemon->event);
 	return r < 0 ? log_error(r, "Event loop failed: %m") : 0;

@@ -3,17 +3,19 @@
 #pragma once
 
 #include "common/cleanup.h"
-#include "daemon/config.h"
+#include "daemon/config_load.h"
 
 struct daemon;
 
 /*
- * Make a daemon of @config, which is borrowed and complete (socket, state_dir and
- * runtime_dir are set), with @env, its own environment. Signals are blocked from here on.
+ * Make a daemon of @config, which is borrowed, complete (socket, state_dir and runtime_dir are
+ * set), and changed by a reload, which loads it again by @options; with @env, its own
+ * environment. Signals are blocked from here on.
  * Errors are logged, with what to do.
  * Return: 0 or a negative errno.
  */
-int daemon_new(struct daemon **ret, const struct config *config, char *const *env);
+int daemon_new(struct daemon **ret, struct config *config, const struct config_options *options,
+	       char *const *env);
 
 struct daemon *daemon_free(struct daemon *daemon);
 DEFINE_FREEP(daemon);

@@ -14,7 +14,8 @@
 #include "common/text.h"
 #include "daemon/daemon_parts.h"
 
-static int resolve_group(gid_t *ret, const char *name, const char *key)
+/* @section, @key: where it is named. */
+static int resolve_group(gid_t *ret, const char *name, const char *section, const char *key)
 {
 	const struct group *entry;
 
@@ -28,25 +29,31 @@ static int resolve_group(gid_t *ret, const char *name, const char *key)
 	entry = getgrnam(name);
 	if (!entry) {
 		return log_error(-ENOENT,
-				 "[access] %s = %s: there is no such group; make it with: groupadd "
+				 "[%s] %s = %s: there is no such group; make it with: groupadd "
 				 "--system %s",
-				 key, name, name);
+				 section, key, name, name);
 	}
 	*ret = entry->gr_gid;
 	return 0;
 }
 
-int daemon_set_access(struct daemon *daemon)
+int daemon_resolve_access(struct access *ret, const struct config *config)
 {
+	char section[CONFIG_LINE_MAX + sizeof("state \"\"")];
 	int r;
 
-	daemon->access.daemon_uid = geteuid();
-	r = resolve_group(&daemon->access.submitters, daemon->config->submitters, "submitters");
+	ret->daemon_uid = geteuid();
+	ret->config = config;
+	r = resolve_group(&ret->submitters, config->submitters, "access", "submitters");
 	if (r >= 0)
-		r = resolve_group(&daemon->access.operators, daemon->config->operators,
+		r = resolve_group(&ret->operators, config->operators, "access", "operators");
+	if (r >= 0)
+		r = resolve_group(&ret->viewers, config->viewers, "access", "viewers");
+	for (size_t i = 0; r >= 0 && i < config->state_count; i++) {
+		(void)snprintf(section, sizeof(section), "state \"%s\"", config->states[i].pattern);
+		r = resolve_group(&ret->state_operators[i], config->states[i].operators, section,
 				  "operators");
-	if (r >= 0)
-		r = resolve_group(&daemon->access.viewers, daemon->config->viewers, "viewers");
+	}
 	return r;
 }
 

@@ -37,6 +37,21 @@ const struct lock *scheduler_lock(const struct line *line)
 	return line && line->data ? lane_of(line)->lock : NULL;
 }
 
+static struct lane_terms terms_of(const struct config *config, const char *state_name)
+{
+	const struct config_state *state = config_state_match(config, state_name);
+
+	return (struct lane_terms){
+		.lease_usec = config->lease_usec,
+		.renew_usec = config->renew_usec,
+		.stop_grace_usec = config->stop_grace_usec,
+		.poll_min_usec = config->poll_min_usec,
+		.poll_max_usec = config->poll_max_usec,
+		.drift_percent = config->drift_percent,
+		.takeover = state && state->has_takeover ? state->takeover : config->takeover,
+	};
+}
+
 struct lane *lane_new(struct scheduler *scheduler, struct line *line)
 {
 	struct lane *lane = calloc(1, sizeof(*lane));
@@ -45,6 +60,7 @@ struct lane *lane_new(struct scheduler *scheduler, struct line *line)
 		return NULL;
 	lane->scheduler = scheduler;
 	lane->line = line;
+	lane->terms = terms_of(scheduler->setup.config, line->name);
 	line->data = lane;
 	return lane;
 }
@@ -211,7 +227,7 @@ void lane_prepare(struct lane *lane, struct job *job)
 	r = preflight_new(&job->preflight, &lane->scheduler->setup, job,
 			  scheduler_usual(lane->scheduler, job), on_preflight, job);
 	if (r < 0)
-		journal_job(LOG_WARNING, job, "cannot prepare its lock: %s", strerror(-r));
+		journal_job(JOURNAL_LOCK_TROUBLE, job, "cannot prepare its lock: %s", strerror(-r));
 }
 
 void lane_acquire(struct lane *lane, struct job *job)
@@ -251,10 +267,8 @@ void lane_acquire(struct lane *lane, struct job *job)
 /* Is the lock ours for long enough to stop terraform in good order if it cannot be renewed? */
 static bool has_left(const struct lane *lane, uint64_t usec)
 {
-	const struct config *config = lane->scheduler->setup.config;
-
 	if (lane_takes_over(lane))
-		usec += config->stop_grace_usec + WIRE_KILL_MARGIN_USEC;
+		usec += lane->terms.stop_grace_usec + WIRE_KILL_MARGIN_USEC;
 	return lock_deadline(lane->lock) > clock_usec(CLOCK_BOOTTIME) + usec;
 }
 
@@ -268,7 +282,7 @@ static bool has_lock(const struct lane *lane, const struct job *job)
 static bool can_go_early(const struct lane *lane)
 {
 	return lane->may_go_early && lane->lock && !lock_is_in_doubt(lane->lock) &&
-	       has_left(lane, lane->scheduler->setup.config->renew_usec);
+	       has_left(lane, lane->terms.renew_usec);
 }
 
 void lane_try_go(struct lane *lane, struct job *job)

@@ -14,18 +14,10 @@
 
 #define ACQUIRE_TRIES 8 /* with back-off: about five seconds */
 
-static enum config_takeover policy(const struct lane *lane)
-{
-	const struct config *config = lane->scheduler->setup.config;
-	const struct config_state *state = config_state_match(config, lane->line->name);
-
-	return state && state->has_takeover ? state->takeover : config->takeover;
-}
-
 /* Others may take what of ours has run out, and we theirs: one buys the other. */
 bool lane_takes_over(const struct lane *lane)
 {
-	return policy(lane) == CONFIG_TAKEOVER_AUTO;
+	return lane->terms.takeover == CONFIG_TAKEOVER_AUTO;
 }
 
 static void on_info(char *buf, size_t size, uint64_t id, void *userdata)
@@ -53,7 +45,7 @@ static void on_held(struct lane *lane, struct job *active)
 		lane->held_since_usec = clock_usec(CLOCK_BOOTTIME);
 	if (!active || !lock_is_held_by(lane->lock, active->id))
 		return;
-	journal_job(LOG_DEBUG, active, "holds the lock, ID %s", active->lock_id);
+	journal_job(JOURNAL_LOCK_HELD, active, "holds the lock, ID %s", active->lock_id);
 	lane_try_go(lane, active);
 }
 
@@ -63,8 +55,8 @@ static void on_lost(struct lane *lane, struct job *active)
 	const char *who = holder && holder->who[0] ? holder->who : "somebody";
 
 	lane->held_since_usec = 0;
-	log_warning(0, "The lock of %s was replaced by %s while tfqd held it", lane->line->name,
-		    who);
+	journal_tell(JOURNAL_LOCK_REPLACED, &(struct journal_about){ .state = lane->line->name },
+		     "The lock of %s was replaced by %s while tfqd held it", lane->line->name, who);
 	if (!active)
 		return;
 	if (active->status == JOB_LOCKING)
@@ -90,9 +82,12 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 				 *error ? error : "the lock cannot be taken");
 		return;
 	}
-	if (*error) /* else a look has cleared up what was said before */
-		log_warning(0, "Trouble with the lock of %s, trying again: %s", lane->line->name,
-			    error);
+	if (*error) { /* else a look has cleared up what was said before */
+		journal_tell(JOURNAL_LOCK_TROUBLE,
+			     &(struct journal_about){ .state = lane->line->name },
+			     "Trouble with the lock of %s, trying again: %s", lane->line->name,
+			     error);
+	}
 	if (active)
 		scheduler_changed(scheduler, active);
 }
@@ -100,9 +95,10 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 /* Its runner has stopped it by now, by the same clock; nothing that comes later brings it back. */
 static void on_expired(struct lane *lane, struct job *active)
 {
-	log_warning(0,
-		    "The lease on the lock of %s has run out: it could not be renewed in time (%s)",
-		    lane->line->name, lock_error(lane->lock));
+	journal_tell(
+		JOURNAL_LOCK_EXPIRED, &(struct journal_about){ .state = lane->line->name },
+		"The lease on the lock of %s has run out: it could not be renewed in time (%s)",
+		lane->line->name, lock_error(lane->lock));
 	if (!active || !job_status_is_running(active->status))
 		return;
 	active->is_lock_lost = true;
@@ -128,7 +124,7 @@ static void on_stale(struct lane *lane, struct job *active)
 
 	if (!active || !holder)
 		return;
-	journal_job(LOG_WARNING, active,
+	journal_job(JOURNAL_LOCK_STALE, active,
 		    "waits for %s, whose lease has run out without a renewal: nobody holds it any "
 		    "more. By policy an operator decides: tfq unlock '%s' --id %s",
 		    holder->who[0] ? holder->who : "somebody", lane->line->name, holder->id);
@@ -150,7 +146,8 @@ static void on_foreign(struct lane *lane, struct job *active)
 	if (lane->told_job != active->id || strcmp(lane->told_holder, id) != 0) {
 		lane->told_job = active->id; /* once: every renewal of his brings us here */
 		(void)snprintf(lane->told_holder, sizeof(lane->told_holder), "%s", id);
-		journal_job(LOG_INFO, active, "waits for %s, who holds lock %s since %s", who, id,
+		journal_job(JOURNAL_LOCK_FOREIGN, active,
+			    "waits for %s, who holds lock %s since %s", who, id,
 			    holder ? holder->created : "?");
 	}
 	if (active->no_wait) {
@@ -169,12 +166,16 @@ static void log_regained(const struct lane *lane, unsigned events)
 	if (events & (LEASE_EV_REGAINED | LEASE_EV_TAKEN))
 		metrics_count(events & LEASE_EV_REGAINED ? METRIC_REGAINED : METRIC_TAKEOVERS);
 	if (events & LEASE_EV_REGAINED) {
-		log_info("The lock of %s, left by the tfqd before this one, is regained", name);
+		journal_tell(JOURNAL_LOCK_REGAINED,
+			     &(struct journal_about){ .state = lane->line->name },
+			     "The lock of %s, left by the tfqd before this one, is regained", name);
 	} else if (events & LEASE_EV_TAKEN) {
-		log_warning(0,
-			    "The lock of %s was taken over: its lease had run out, so whoever held "
-			    "it is dead",
-			    name);
+		journal_tell(
+			JOURNAL_LOCK_TAKEN_OVER,
+			&(struct journal_about){ .state = lane->line->name },
+			"The lock of %s was taken over: its lease had run out, so whoever held "
+			"it is dead",
+			name);
 	}
 }
 
@@ -198,8 +199,8 @@ static void on_events(struct lock *lock, unsigned events, void *userdata)
 	}
 
 	if (events & LEASE_EV_GONE) {
-		log_warning(
-			0,
+		journal_tell(
+			JOURNAL_LOCK_GONE, &(struct journal_about){ .state = lane->line->name },
 			"The lock of %s was removed by somebody while tfqd held it; taking it again",
 			lane->line->name);
 	}
@@ -258,16 +259,16 @@ static bool is_own(const char *id, void *userdata)
 
 int lane_make_lock(struct lane *lane)
 {
-	const struct config *config = lane->scheduler->setup.config;
+	const struct lane_terms *terms = &lane->terms;
 	const struct lease_config lease = {
-		.lease_usec = config->lease_usec,
-		.renew_usec = config->renew_usec,
-		.poll_min_usec = config->poll_min_usec,
-		.poll_max_usec = config->poll_max_usec,
+		.lease_usec = terms->lease_usec,
+		.renew_usec = terms->renew_usec,
+		.poll_min_usec = terms->poll_min_usec,
+		.poll_max_usec = terms->poll_max_usec,
 		.acquire_tries = ACQUIRE_TRIES,
 		.takes_over = lane_takes_over(lane),
-		.asks = policy(lane) == CONFIG_TAKEOVER_ASK,
-		.drift_percent = config->drift_percent,
+		.asks = terms->takeover == CONFIG_TAKEOVER_ASK,
+		.drift_percent = terms->drift_percent,
 		.quarantine_usec = LANE_QUARANTINE_USEC,
 	};
 	static const struct lock_callbacks callbacks = { on_events, on_idle, on_info, is_own };

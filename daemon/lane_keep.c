@@ -121,7 +121,7 @@ void lane_regain(struct lane *lane)
 	case PREFLIGHT_CHILD:
 	case PREFLIGHT_REFUSED: break;
 	}
-	journal_job(LOG_WARNING, job, "cannot renew its lock, trying again: %s",
+	journal_job(JOURNAL_LOCK_TROUBLE, job, "cannot renew its lock, trying again: %s",
 		    preflight_why(job->preflight));
 	job->preflight = preflight_free(job->preflight);
 	regain_later(lane);
@@ -142,10 +142,11 @@ static void begin_sweep(struct lane *lane)
 	case PREFLIGHT_CHILD:
 	case PREFLIGHT_REFUSED: break;
 	}
-	log_warning(0,
-		    "The lock of %s, ID %s, may still be there: %s; the next job there takes it "
-		    "back, or 'terraform force-unlock %s' removes it",
-		    lane->line->name, job->lock_id, preflight_why(job->preflight), job->lock_id);
+	journal_tell(JOURNAL_LOCK_LEFT,
+		     &(struct journal_about){ .state = lane->line->name, .lock_id = job->lock_id },
+		     "The lock of %s, ID %s, may still be there: %s; the next job there takes it "
+		     "back, or 'terraform force-unlock %s' removes it",
+		     lane->line->name, job->lock_id, preflight_why(job->preflight), job->lock_id);
 	lane_unkeep(lane);
 	lane_swept(lane);
 	scheduler_pump_soon(lane->scheduler);

@@ -12,8 +12,10 @@
 #include "common/log.h"
 #include "common/parse.h"
 
-#define ACCEPTS_PER_TURN 16                 /* then others have their turn */
-#define PAUSE_USEC       (USEC_PER_SEC / 5) /* without descriptors: a spin would help nobody */
+#define ACCEPTS_PER_TURN 64                   /* then others have their turn, */
+#define TURNS_MAX        5                    /* and more so after so many of them ... */
+#define TURNS_USEC       (10 * USEC_PER_MSEC) /* in that time: whoever connects without end */
+#define PAUSE_USEC       (USEC_PER_SEC / 5)   /* without descriptors: a spin would help nobody */
 
 struct listener {
 	sd_event_source *source, *resume;
@@ -87,6 +89,9 @@ int listener_new(struct listener **ret, sd_event *event, int fd, listener_accept
 	listener->userdata = userdata;
 
 	r = sd_event_add_io(event, &listener->source, fd, EPOLLIN, on_connection, listener);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_ratelimit(listener->source, TURNS_USEC, TURNS_MAX);
 	if (r < 0)
 		return r;
 	r = sd_event_add_time(event, &listener->resume, CLOCK_MONOTONIC, 0, 0, on_resume, listener);

@@ -12,7 +12,21 @@
 #include "common/varlink.h"
 #include "daemon/job.h"
 
+#define PEER_USER_BYTES_MAX ((size_t)256 << 20) /* that the connections of one user may hold up */
+#define PEER_FEW            16                  /* connections; who has more has their turn later */
+
 struct inquiry;
+
+/* What the connections of one user take up, all together. It outlives them. */
+struct peer_user {
+	uid_t uid;
+	uint64_t count;
+	size_t bytes;
+	uint64_t busy_usec, busy_at_usec; /* how long they have kept us busy of late, as of then */
+	uint64_t told_since_usec; /* the log tells of what they do wrong, but not for ever */
+	unsigned told;
+	LIST_ENTRY(peer_user) link; /* the owner's list */
+};
 
 struct peer {
 	struct varlink *varlink;
@@ -30,7 +44,10 @@ struct peer {
 	TAILQ_ENTRY(peer) link; /* the owner's list */
 
 	/* the module's own */
-	sd_event_source *io, *closer;
+	sd_event_source *io, *closer, *again;
+	struct peer_user *user;   /* NULL: nobody counts */
+	size_t counted;           /* bytes of these among peer_user::bytes */
+	int64_t behind, priority; /* by their number when it came; as it is now */
 	const struct peer_callbacks *callbacks;
 };
 
@@ -48,6 +65,20 @@ struct peer_callbacks {
  */
 int peer_new(struct peer **ret, sd_event *event, int fd, const struct peer_callbacks *callbacks,
 	     void *userdata);
+
+/*
+ * Count it among those of @user, of whom it is. Who has many of them, or keeps us busy for more
+ * than a fifth of the time, has their turn when nobody else wants one.
+ */
+void peer_count(struct peer *peer, struct peer_user *user);
+
+/* It runs a job: however many others its user has, it has its turn as if it were the only one. */
+void peer_prefer(struct peer *peer);
+
+/* May the log tell of one more thing that this user does wrong? A few a minute: the journal drops
+ * what is too much, of others, too. */
+bool peer_user_may_be_told(struct peer_user *user);
+
 struct peer *peer_free(struct peer *peer);
 DEFINE_FREEP(peer);
 

@@ -93,7 +93,8 @@ static void on_exists(int is_there, const char *error, void *userdata)
 	if (ask_again(preflight, is_there))
 		return;
 	if (is_there < 0)
-		journal_job(LOG_INFO, preflight->job, "leaves the lock to terraform: %s", error);
+		journal_job(JOURNAL_LOCK_TO_TERRAFORM, preflight->job,
+			    "leaves the lock to terraform: %s", error);
 	end(preflight, PREFLIGHT_CHILD,
 	    is_there == 0 ? "the workspace has no state yet"
 			  : "tfqd cannot tell whether the workspace has a state");

@@ -41,6 +41,11 @@ int queue_new(struct queue **ret, const struct queue_limits *limits)
 	return 0;
 }
 
+void queue_set_limits(struct queue *queue, const struct queue_limits *limits)
+{
+	queue->limits = *limits;
+}
+
 struct queue *queue_free(struct queue *queue)
 {
 	if (!queue)

@@ -44,6 +44,9 @@ struct queue_limits {
 
 int queue_new(struct queue **ret, const struct queue_limits *limits);
 
+/* From now on; what is there stays, also beyond them. */
+void queue_set_limits(struct queue *queue, const struct queue_limits *limits);
+
 /* Every line must be empty. */
 struct queue *queue_free(struct queue *queue);
 DEFINE_FREEP(queue);

@@ -155,10 +155,6 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 				"queued";
 		}
 		break;
-	case -EPERM:
-		name = WIRE_E_NOT_ALLOWED;
-		error = "priority high is for operators; normal and low are everybody's";
-		break;
 	case -ESHUTDOWN:
 		name = WIRE_E_STOPPING;
 		error = "tfqd is stopping and takes no more jobs; try again in a moment";
@@ -166,6 +162,11 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 	default: break;
 	}
 	peer_send_error(call->peer, name, "%s", error ? error : strerror(-r));
+}
+
+static bool operates(const struct call *call, const char *state)
+{
+	return access_roles_on(call->context->access, &call->peer->owner, state) & ACCESS_OPERATE;
 }
 
 static void do_submit(const struct call *call)
@@ -180,8 +181,11 @@ static void do_submit(const struct call *call)
 
 	r = submit_parse(&made, call->parameters, &source, call->context->config, &error);
 	if (r >= 0 && made->priority == JOB_HIGH && made->is_priority_asked &&
-	    !(call->roles & ACCESS_OPERATE))
-		r = -EPERM;
+	    !operates(call, made->backend->name)) {
+		request_refuse(call, NULL,
+			       "priority high is for operators; normal and low are everybody's");
+		return;
+	}
 	if (r >= 0)
 		r = scheduler_submit(call->context->scheduler, made, call->parameters);
 	if (r < 0)
@@ -269,10 +273,9 @@ static void do_cancel(const struct call *call)
 	if (!job)
 		return;
 	if (!access_may_touch(call->roles, &call->peer->owner, &job->owner)) {
-		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
-				"job %" PRIu64 " is %s's; only they or an "
-				"operator may end it",
-				job->id, job->owner.name);
+		request_refuse(call, job,
+			       "job %" PRIu64 " is %s's; only they or an operator may end it",
+			       job->id, job->owner.name);
 		return;
 	}
 	/* Somebody who tires of waiting must not interrupt what has just begun. */
@@ -379,39 +382,72 @@ static const struct {
 	{ WIRE_GET_INFO, do_get_info },  { WIRE_GET_DESCRIPTION, do_get_description },
 };
 
-static void run_method(const struct call *call, const char *method)
-{
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-		if (strcmp(methods[i].name, method) == 0) {
-			methods[i].run(call);
-			return;
-		}
-	}
-	(void)peer_send(call->peer,
-			json_pack("{s:s, s:{s:s}}", "error", WIRE_E_NO_METHOD, "parameters",
-				  "method", method),
-			NULL, 0);
-}
-
 static void refuse_call(const struct call *call)
 {
-	peer_send_error(
-		call->peer, WIRE_E_NOT_ALLOWED, "%s",
+	request_refuse(
+		call, NULL, "%s",
 		call->context->access->daemon_uid == 0
 			? "you are not allowed to do that here; ask for membership in the group of "
 			  "tfqd's submitters or operators"
 			: "this tfqd runs as another user, for that user alone; start your own");
 }
 
+static void run_method(const struct call *call)
+{
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (strcmp(methods[i].name, call->method) != 0)
+			continue;
+		if (access_may_call(call->roles, call->method))
+			methods[i].run(call);
+		else
+			refuse_call(call);
+		return;
+	}
+	(void)peer_send(call->peer,
+			json_pack("{s:s, s:{s:s}}", "error", WIRE_E_NO_METHOD, "parameters",
+				  "method", call->method),
+			NULL, 0);
+}
+
+/*
+ * The caller's roles on what the call is about; by what the method itself looks at, whatever else
+ * is among its parameters.
+ */
+static unsigned roles_of(const struct call *call)
+{
+	const struct access *access = call->context->access;
+	const struct scheduler *scheduler = call->context->scheduler;
+	const enum access_subject subject = access_subject_of(call->method);
+	const char *state = json_string_value(json_object_get(call->parameters, "state"));
+	const json_t *id = json_object_get(call->parameters, "id");
+	CLEANUP(job_freep) struct job *past = NULL;
+	const struct job *job = NULL;
+
+	if (subject == ACCESS_ABOUT_STATE && state) {
+		const struct line *line = queue_find_line(scheduler_queue(scheduler), state);
+
+		return access_roles_on(access, &call->peer->owner, line ? line->name : state);
+	}
+	if (subject == ACCESS_ABOUT_JOB && json_is_integer(id) && access->config->state_count > 0) {
+		job = scheduler_find(scheduler, (uint64_t)json_integer_value(id));
+		if (!job)
+			past = scheduler_recall(scheduler, (uint64_t)json_integer_value(id));
+		if (past)
+			job = past;
+	}
+	return job ? access_roles_on(access, &call->peer->owner, job->backend->name)
+		   : access_roles(access, &call->peer->owner);
+}
+
 void request_handle(struct request_context *context, struct peer *peer, const json_t *message)
 {
 	const char *method = json_string_value(json_object_get(message, "method"));
 	const json_t *parameters = json_object_get(message, "parameters");
-	const struct call call = {
+	struct call call = {
 		.context = context,
 		.peer = peer,
+		.method = method,
 		.parameters = parameters,
-		.roles = access_roles(context->access, &peer->owner),
 		.more = json_is_true(json_object_get(message, "more")) &&
 			!json_is_true(json_object_get(message, "oneway")),
 	};
@@ -433,9 +469,7 @@ void request_handle(struct request_context *context, struct peer *peer, const js
 	/* A runner's report is one way, but what it sets off may be an order to that very runner.
 	 */
 	peer->is_muted = !peer->runs && json_is_true(json_object_get(message, "oneway"));
-	if (access_may_call(call.roles, method))
-		run_method(&call, method);
-	else
-		refuse_call(&call);
+	call.roles = roles_of(&call);
+	run_method(&call);
 	peer->is_muted = false;
 }

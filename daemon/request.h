@@ -9,7 +9,16 @@
 #include "daemon/peer.h"
 #include "daemon/scheduler.h"
 
+#define REQUEST_REFUSED_USERS 64 /* whose refusals are counted one by one */
+
 struct request_waiting;
+
+/* How often a user was refused of late: the audit is kept for ever, and nobody is to fill it. */
+struct request_refused {
+	uid_t uid;
+	uint64_t since_usec; /* 0: nobody's */
+	unsigned count;
+};
 
 struct request_context {
 	struct scheduler *scheduler;
@@ -20,6 +29,7 @@ struct request_context {
 	const char *jobs_dir;
 	TAILQ_HEAD(, request_waiting) waiting; /* answers that wait for the disk */
 	LIST_HEAD(, peer) listeners;           /* who hears of every event */
+	struct request_refused refused[REQUEST_REFUSED_USERS];
 	/* The name of a user, the caller's to free, or NULL when out of memory. */
 	char *(*user_name)(uid_t uid, void *userdata);
 	void *userdata;

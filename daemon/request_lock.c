@@ -42,8 +42,8 @@ void request_who(const struct call *call)
 		if (call->roles & ACCESS_SUBMIT)
 			ask_stores(call);
 		else
-			peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
-					"only who may queue jobs may have tfqd ask a store");
+			request_refuse(call, NULL,
+				       "only who may queue jobs may have tfqd ask a store");
 		return;
 	}
 	answer = inquiry_known(call->context->scheduler, state);

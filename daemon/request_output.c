@@ -13,9 +13,9 @@ static bool may_see(const struct call *call, const struct job *job)
 {
 	if (access_may_touch(call->roles, &call->peer->owner, &job->owner))
 		return true;
-	peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
-			"job %" PRIu64 " is %s's; only they or an operator may see its output",
-			job->id, job->owner.name);
+	request_refuse(call, job,
+		       "job %" PRIu64 " is %s's; only they or an operator may see its output",
+		       job->id, job->owner.name);
 	return false;
 }
 
@@ -31,12 +31,19 @@ static int take_viewer(const struct call *call, struct job *job)
 		return -EBADMSG;
 	}
 	r = submit_take_socket(fds);
-	if (r >= 0)
-		r = scheduler_attach(job, r, (uint64_t)json_integer_value(offset),
+	if (r >= 0) {
+		r = scheduler_attach(call->context->scheduler, job, r,
+				     (uint64_t)json_integer_value(offset),
 				     json_is_true(json_object_get(call->parameters, "input")));
+	}
 	if (r == -EMFILE) {
 		peer_send_error(call->peer, WIRE_E_FULL, "%d viewers wait for that job already",
 				JOB_VIEWERS_MAX);
+	} else if (r == -EDQUOT) {
+		peer_send_error(
+			call->peer, WIRE_E_FULL,
+			"twice as many viewers wait for jobs of that user as jobs of theirs "
+			"may be queued ([queue] max_queued_per_user)");
 	} else if (r < 0) {
 		peer_send_error(call->peer, WIRE_E_BAD_REQUEST,
 				"attach is set, but no AF_UNIX socket came");

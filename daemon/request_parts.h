@@ -9,9 +9,10 @@
 struct call {
 	struct request_context *context;
 	struct peer *peer;
+	const char *method;
 	const json_t *parameters;
-	unsigned roles;
-	bool more; /* the caller wants to hear of every change */
+	unsigned roles; /* on the state that the call is about */
+	bool more;      /* the caller wants to hear of every change */
 };
 
 /* request.c: answer what submit.c or the scheduler refused with @r; @error: their sentence, or
@@ -19,6 +20,10 @@ struct call {
 void request_refuse_submit(const struct call *call, int r, const char *error);
 
 void request_reply(const struct call *call, json_t *parameters);
+/* request_refuse.c: the caller may not do that. Said, logged and written into the audit; @job: that
+ * it is about, or NULL. */
+void request_refuse(const struct call *call, const struct job *job, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 json_t *request_json_of(const struct request_context *context, const struct job *job);
 /* The job that the call names as @name; NULL: then the error is sent. */
 struct job *request_find_job(const struct call *call, const char *name);

@@ -85,9 +85,9 @@ void request_up(const struct call *call)
 	if (!job)
 		return;
 	if (!access_may_touch(call->roles, &call->peer->owner, &job->owner)) {
-		peer_send_error(call->peer, WIRE_E_NOT_ALLOWED,
-				"job %" PRIu64 " is %s's; only operators move other people's",
-				job->id, job->owner.name);
+		request_refuse(call, job,
+			       "job %" PRIu64 " is %s's; only operators move other people's",
+			       job->id, job->owner.name);
 		return;
 	}
 	r = scheduler_move_up(call->context->scheduler, job, !is_operator);

@@ -83,7 +83,8 @@ int runner_link_start(struct scheduler *scheduler, struct job *job)
 	if (r >= 0)
 		r = sd_event_source_set_floating(source, true);
 	if (r < 0)
-		journal_job(LOG_WARNING, job, "cannot watch its runner: %s", strerror(-r));
+		journal_job(JOURNAL_RUNNER_TROUBLE, job, "cannot watch its runner: %s",
+			    strerror(-r));
 	job->armed = scheduler_note(scheduler, job);
 	return 0;
 }
@@ -180,8 +181,10 @@ static int send_order(struct job *job, json_t *parameters, bool continues, const
 /* clang-format off */
 static json_t *spec_json(const struct scheduler *scheduler, const struct job *job)
 {
+	const bool wants_journal = scheduler->setup.config->output && log_goes_to_journal();
+
 	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s?, s:b, s:b, s:s, s:s, s:s?, s:i, s:b, s:b, "
-			 "s:i, s:i, s:I}",
+			 "s:i, s:i, s:I, s:s?}",
 			 "argv", strv_json(job->argv),
 			 "environment", strv_json(job->env),
 			 "directory", job->directory,
@@ -199,7 +202,8 @@ static json_t *spec_json(const struct scheduler *scheduler, const struct job *jo
 			 "rows", (int)job->rows,
 			 "columns", (int)job->columns,
 			 "approval_timeout",
-			 (json_int_t)scheduler->setup.config->approval_timeout_usec);
+			 (json_int_t)scheduler->setup.config->approval_timeout_usec,
+			 "journal", wants_journal ? job->backend->name : NULL);
 }
 /* clang-format on */
 

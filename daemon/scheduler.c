@@ -26,7 +26,9 @@
 #include "daemon/scheduler_parts.h"
 
 #define HANDOVER_PAUSE_USEC (10 * USEC_PER_MSEC)
-#define EXPIRY_PAUSE_USEC   (5 * USEC_PER_SEC)
+#define PUMP_LATEST_USEC \
+	(10 * USEC_PER_MSEC) /* after it is due; others may have no end of messages */
+#define EXPIRY_PAUSE_USEC (5 * USEC_PER_SEC)
 
 /* --- the register ---------------------------------------------------------------------------- */
 
@@ -127,7 +129,19 @@ void scheduler_changed(struct scheduler *scheduler, const struct job *job)
 
 void scheduler_pump_soon(struct scheduler *scheduler)
 {
+	int is_on = SD_EVENT_OFF;
+
 	(void)sd_event_source_set_enabled(scheduler->pump, SD_EVENT_ONESHOT);
+	if (sd_event_source_get_enabled(scheduler->pump_latest, &is_on) > 0)
+		return;
+	(void)sd_event_source_set_time_relative(scheduler->pump_latest, PUMP_LATEST_USEC);
+	(void)sd_event_source_set_enabled(scheduler->pump_latest, SD_EVENT_ONESHOT);
+}
+
+static int on_pump_latest(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)usec;
+	return scheduler_pump(source, userdata);
 }
 
 /*
@@ -148,19 +162,29 @@ static int on_pump_late(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static enum journal_kind kind_of_end(enum job_status status)
+{
+	switch (status) {
+	case JOB_DONE: return JOURNAL_DONE;
+	case JOB_FAILED: return JOURNAL_FAILED;
+	case JOB_CANCELLED: return JOURNAL_CANCELLED;
+	default: return JOURNAL_LOST;
+	}
+}
+
 static void log_end(const struct job *job)
 {
-	const int level = job->status == JOB_LOST ? LOG_ERR : LOG_INFO;
+	const enum journal_kind kind = kind_of_end(job->status);
 	const char *why = job->message ? job->message : "";
 
 	if (job->exit_signal) {
-		journal_job(level, job, "%s, killed by signal %d%s%s", job_status_name(job->status),
+		journal_job(kind, job, "%s, killed by signal %d%s%s", job_status_name(job->status),
 			    job->exit_signal, *why ? ": " : "", why);
 	} else if (job->exit_code >= 0) {
-		journal_job(level, job, "%s, exit code %d%s%s", job_status_name(job->status),
+		journal_job(kind, job, "%s, exit code %d%s%s", job_status_name(job->status),
 			    job->exit_code, *why ? ": " : "", why);
 	} else {
-		journal_job(level, job, "%s%s%s", job_status_name(job->status), *why ? ": " : "",
+		journal_job(kind, job, "%s%s%s", job_status_name(job->status), *why ? ": " : "",
 			    why);
 	}
 }
@@ -260,7 +284,7 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job)
 		return;
 	}
 	runner_link_go(job, job->is_fenced ? lock_deadline(lane->lock) : 0,
-		       scheduler->setup.config->stop_grace_usec);
+		       lane->terms.stop_grace_usec);
 }
 
 /*
@@ -303,7 +327,7 @@ void scheduler_step(struct scheduler *scheduler, struct job *job, enum job_event
 	const int action = job_fsm_step(&job->status, event);
 
 	if (action < 0) {
-		journal_job(LOG_WARNING, job, "event %d makes no sense while %s, ignored",
+		journal_job(JOURNAL_OUT_OF_PLACE, job, "event %d makes no sense while %s, ignored",
 			    (int)event, job_status_name(before));
 		return;
 	}
@@ -383,6 +407,8 @@ static int make_sources(struct scheduler *scheduler)
 	if (r >= 0)
 		r = make_timer(scheduler, &scheduler->pump_late, USEC_PER_MSEC, on_pump_late);
 	if (r >= 0)
+		r = make_timer(scheduler, &scheduler->pump_latest, USEC_PER_MSEC, on_pump_latest);
+	if (r >= 0)
 		r = make_timer(scheduler, &scheduler->expiry, USEC_PER_SEC, on_expiry);
 	return r;
 }
@@ -391,7 +417,7 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 		  const struct scheduler_callbacks *callbacks, void *userdata)
 {
 	CLEANUP(scheduler_freep) struct scheduler *scheduler = NULL;
-	const struct config *config = setup->config;
+	const struct queue_limits limits = scheduler_limits(setup->config);
 	int r;
 
 	scheduler = calloc(1, sizeof(*scheduler));
@@ -403,13 +429,7 @@ int scheduler_new(struct scheduler **ret, const struct scheduler_setup *setup,
 	TAILQ_INIT(&scheduler->all);
 
 	TAILQ_INIT(&scheduler->unkept);
-	r = queue_new(&scheduler->queue,
-		      &(struct queue_limits){
-			      .max_running = config->max_running,
-			      .max_running_per_user = config->max_running_per_user,
-			      .max_queued = config->max_queued,
-			      .max_queued_per_user = config->max_queued_per_user,
-		      });
+	r = queue_new(&scheduler->queue, &limits);
 	if (r >= 0)
 		r = usual_new(&scheduler->usual);
 	if (r < 0)
@@ -443,6 +463,7 @@ struct scheduler *scheduler_free(struct scheduler *scheduler)
 	queue_free(scheduler->queue);
 	sd_event_source_disable_unref(scheduler->pump);
 	sd_event_source_disable_unref(scheduler->pump_late);
+	sd_event_source_disable_unref(scheduler->pump_latest);
 	sd_event_source_disable_unref(scheduler->expiry);
 	sd_event_source_disable_unref(scheduler->awaiting);
 	sd_event_source_disable_unref(scheduler->stop_limit);

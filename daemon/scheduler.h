@@ -87,9 +87,13 @@ void scheduler_unkept(struct scheduler *scheduler, uint64_t number, const char *
 void scheduler_audit(const struct scheduler *scheduler, const char *kind, const struct job *job,
 		     uid_t by, const char *text);
 
-/* Show the output of @job, which is not over, on @fd, which is taken. Return: 0, -EMFILE, -ENOMEM.
+/*
+ * Show the output of @job, which is not over, on @fd, which is taken.
+ * Return: 0; -EMFILE if as many wait for it as may; -EDQUOT if twice max_queued_per_user
+ * wait for jobs of its user that have not begun; -ENOMEM.
  */
-int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input);
+int scheduler_attach(const struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
+		     bool has_input);
 
 /* The stdin of @job, which came without one from before a restart, is there. */
 void scheduler_await_no_more(struct scheduler *scheduler, struct job *job);
@@ -132,6 +136,9 @@ int scheduler_resume(struct scheduler *scheduler, const char *state);
 int scheduler_unlock(struct scheduler *scheduler, const char *state, const char *id,
 		     const char *by);
 
+/* The configuration is another one now: what follows from it at once. */
+void scheduler_reconfigure(struct scheduler *scheduler);
+
 /* Take no more jobs, start none, let locks go under which nothing runs. What waits and what runs is
  * the next tfqd's. */
 void scheduler_stop(struct scheduler *scheduler);
@@ -160,6 +167,9 @@ struct scheduler_hello {
  * started for it. */
 int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *peer,
 		    const struct scheduler_hello *hello);
+
+/* Is @pid the process that was started to run a job of @uid, by its number? */
+bool scheduler_has_runner(const struct scheduler *scheduler, uid_t uid, pid_t pid);
 
 /* What a runner reports of its job (wire.h, Report). Times: CLOCK_MONOTONIC microseconds. */
 struct scheduler_report {

@@ -134,20 +134,37 @@ int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t 
 		scheduler_supersede(scheduler, job);
 	metrics_count(METRIC_SUBMITTED);
 	scheduler_audit(scheduler, "submit", job, job->owner.uid, job->command);
-	journal_job(LOG_INFO, job, "%s queued '%s' on %s%s%s%s", job->owner.name, job->command,
-		    job->backend->name, job->reason ? " (" : "", job->reason ? job->reason : "",
-		    job->reason ? ")" : "");
+	journal_job(JOURNAL_QUEUED, job, "%s queued '%s' on %s%s%s%s", job->owner.name,
+		    job->command, job->backend->name, job->reason ? " (" : "",
+		    job->reason ? job->reason : "", job->reason ? ")" : "");
 	return 0;
 }
 
+static size_t count_viewers(const struct scheduler *scheduler, uid_t uid)
+{
+	const struct job *job;
+	size_t count = 0;
+
+	TAILQ_FOREACH(job, &scheduler->all, in_all)
+	count += job->owner.uid == uid ? job->viewer_count : 0;
+	return count;
+}
+
 /* Until terraform runs, its runner may die and another take its place: the viewer is kept. */
-int scheduler_attach(struct job *job, int fd, uint64_t offset, bool has_input)
+int scheduler_attach(const struct scheduler *scheduler, struct job *job, int fd, uint64_t offset,
+		     bool has_input)
 {
 	const struct job_viewer viewer = { .fd = fd, .offset = offset, .has_input = has_input };
+	const bool waits = !job->runner || !job_status_is_running(job->status) || job->go_after > 0;
 
+	if (waits && count_viewers(scheduler, job->owner.uid) >=
+			     2 * scheduler->setup.config->max_queued_per_user) {
+		varlink_close_foreign(fd);
+		return -EDQUOT;
+	}
 	if (job->runner)
 		(void)runner_link_attach(job, &viewer); /* one that cannot be told is gone */
-	if (!job->runner || !job_status_is_running(job->status) || job->go_after > 0)
+	if (waits)
 		return job_add_viewer(job, fd, offset, has_input);
 	varlink_close_foreign(fd);
 	return 0;
@@ -169,7 +186,8 @@ void scheduler_cancel(struct scheduler *scheduler, struct job *job, bool force, 
 {
 	if (job_status_is_final(job->status))
 		return;
-	journal_job(LOG_INFO, job, "%s asked for its end%s", by, force ? ", by force" : "");
+	journal_job(JOURNAL_CANCEL_ASKED, job, "%s asked for its end%s", by,
+		    force ? ", by force" : "");
 	job->is_cancelled = true;
 	if (!job->message)
 		job_set_message(job, "by %s", by);
@@ -204,7 +222,8 @@ int scheduler_resume(struct scheduler *scheduler, const char *state)
 		return -EALREADY;
 	if (has_survivor(line))
 		return -EBUSY;
-	log_info("The queue of %s goes on", line->name);
+	journal_tell(JOURNAL_GOES_ON, &(struct journal_about){ .state = line->name },
+		     "The queue of %s goes on", line->name);
 	free(line->pause_reason);
 	line->pause_reason = NULL;
 	if (!lane->is_quarantined) {
@@ -232,9 +251,12 @@ int scheduler_unlock(struct scheduler *scheduler, const char *state, const char 
 	if (lock_deadline(lock) > 0 && !lock_holder(lock))
 		return -EBUSY;
 	r = lock_break(lock, id);
-	if (r >= 0)
-		log_warning(0, "%s orders that lock %s of %s, held by %s since %s, be removed", by,
-			    id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
+	if (r >= 0) {
+		journal_tell(JOURNAL_UNLOCK,
+			     &(struct journal_about){ .state = line->name, .lock_id = id },
+			     "%s orders that lock %s of %s, held by %s since %s, be removed", by,
+			     id, line->name, lock_holder(lock)->who, lock_holder(lock)->created);
+	}
 	return r;
 }
 

@@ -108,10 +108,10 @@ void scheduler_unkept(struct scheduler *scheduler, uint64_t number, const char *
 {
 	struct job *job;
 
-	log_error(0, "%s", why);
+	journal_tell(JOURNAL_STORE_TROUBLE, NULL, "%s", why);
 	while ((job = TAILQ_FIRST(&scheduler->unkept)) && job->submitted <= number) {
 		TAILQ_REMOVE(&scheduler->unkept, job, in_unkept);
-		journal_job(LOG_WARNING, job, "is not accepted: it cannot be kept");
+		journal_job(JOURNAL_NOT_KEPT, job, "is not accepted: it cannot be kept");
 		if (job->line)
 			queue_remove(scheduler->queue, job);
 		else

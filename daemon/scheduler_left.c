@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "daemon/job_record.h"
+#include "daemon/journal.h"
 #include "daemon/scheduler_parts.h"
 
 static int restore_pause(struct scheduler *scheduler, const char *reason)
@@ -132,11 +133,13 @@ void scheduler_sweep(struct lane *lane)
 		lane_sweep(lane, job);
 		return;
 	}
-	log_warning(0,
-		    "The lock of %s, ID %s, may still be in its store, and the credentials for it "
-		    "are gone: the next job there takes it back, or 'terraform force-unlock' "
-		    "removes it",
-		    lane->line->name, owner ? owner->lock_id : "?");
+	journal_tell(JOURNAL_LOCK_LEFT,
+		     &(struct journal_about){ .state = lane->line->name,
+					      .lock_id = owner ? owner->lock_id : NULL },
+		     "The lock of %s, ID %s, may still be in its store, and the credentials for it "
+		     "are gone: the next job there takes it back, or 'terraform force-unlock' "
+		     "removes it",
+		     lane->line->name, owner ? owner->lock_id : "?");
 	lane_unkeep(lane);
 	scheduler_pump_soon(scheduler);
 }

@@ -28,12 +28,26 @@ struct scheduler {
 	sd_event_source *pump_late;  /* in its place while a hand-over is under way */
 	sd_event_source *stop_limit; /* how long a stop may take once nothing runs; NULL: not yet */
 	sd_event_source *pump;       /* once per turn of the loop, however much happened in it */
+	sd_event_source *pump_latest; /* then at last, should there be no end of what happens */
 };
 
 /* What the scheduler knows of a line beyond the queue: its lock. line::data. */
+/*
+ * What the lock of a line is held under. As the configuration says when the line comes into being,
+ * and so for as long as it is there: a lock that says one lease, and a terraform that is fenced by
+ * another, would let two run at once.
+ */
+struct lane_terms {
+	uint64_t lease_usec, renew_usec, stop_grace_usec;
+	uint64_t poll_min_usec, poll_max_usec;
+	uint64_t drift_percent;
+	enum config_takeover takeover;
+};
+
 struct lane {
 	struct scheduler *scheduler;
 	struct line *line;
+	struct lane_terms terms;
 	struct lock *lock;         /* NULL until it is needed first */
 	struct identity *identity; /* of the last that wanted the lock */
 	uint64_t told_job;         /* for whom the log knows of a foreign lock, with this ID */
@@ -83,6 +97,8 @@ void scheduler_let_go(struct scheduler *scheduler, struct job *job);
 void scheduler_expire_soon(struct scheduler *scheduler);
 
 /* scheduler_plan.c */
+
+struct queue_limits scheduler_limits(const struct config *config);
 
 /* What a pause of all has stopped goes on. Return: 0, or -EALREADY. */
 int scheduler_unpause(struct scheduler *scheduler);

@@ -58,7 +58,7 @@ int scheduler_pause(struct scheduler *scheduler, const char *state, const char *
 	if (!text)
 		return -ENOMEM;
 	if (!state) {
-		log_info("Nothing new is begun: %s", text);
+		journal_tell(JOURNAL_PAUSED, NULL, "Nothing new is begun: %s", text);
 		free(scheduler->pause_reason);
 		scheduler->pause_reason = TAKE_PTR(text);
 		queue_pause(scheduler->queue, true);
@@ -71,7 +71,8 @@ int scheduler_pause(struct scheduler *scheduler, const char *state, const char *
 	line = find_line(scheduler, state);
 	if (!line)
 		return -ENOENT;
-	log_info("Nothing new is begun on %s: %s", line->name, text);
+	journal_tell(JOURNAL_PAUSED, &(struct journal_about){ .state = line->name },
+		     "Nothing new is begun on %s: %s", line->name, text);
 	free(line->pause_reason);
 	line->pause_reason = TAKE_PTR(text);
 	line->is_dirty = true;
@@ -91,7 +92,7 @@ int scheduler_unpause(struct scheduler *scheduler)
 
 	if (!scheduler->pause_reason)
 		return -EALREADY;
-	log_info("What was paused goes on");
+	journal_tell(JOURNAL_GOES_ON, NULL, "What was paused goes on");
 	free(scheduler->pause_reason);
 	scheduler->pause_reason = NULL;
 	queue_pause(scheduler->queue, false);
@@ -200,4 +201,25 @@ void scheduler_estimate(struct scheduler *scheduler, struct line *line)
 			at = at > 0 && job->usual_usec > 0 ? at + job->usual_usec : 0;
 		}
 	}
+}
+
+/* --- the configuration ----------------------------------------------------------------------- */
+
+struct queue_limits scheduler_limits(const struct config *config)
+{
+	return (struct queue_limits){
+		.max_running = config->max_running,
+		.max_running_per_user = config->max_running_per_user,
+		.max_queued = config->max_queued,
+		.max_queued_per_user = config->max_queued_per_user,
+	};
+}
+
+void scheduler_reconfigure(struct scheduler *scheduler)
+{
+	const struct queue_limits limits = scheduler_limits(scheduler->setup.config);
+
+	queue_set_limits(scheduler->queue, &limits);
+	scheduler_expire_soon(scheduler);
+	scheduler_pump_soon(scheduler);
 }

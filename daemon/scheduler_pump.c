@@ -63,8 +63,8 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 		return;
 	r = runner_link_start(scheduler, head);
 	if (r < 0)
-		journal_job(LOG_WARNING, head, "cannot start its runner ahead of time: %s",
-			    launcher_explain(r));
+		journal_job(JOURNAL_RUNNER_TROUBLE, head,
+			    "cannot start its runner ahead of time: %s", launcher_explain(r));
 }
 
 static void tell_line(struct scheduler *scheduler, struct line *line)
@@ -127,8 +127,8 @@ static int on_stop_limit(sd_event_source *source, uint64_t usec, void *userdata)
 
 		if (is_quiet(lane))
 			continue;
-		log_error(
-			0,
+		journal_tell(
+			JOURNAL_LOCK_LEFT, &(struct journal_about){ .state = line->name },
 			"Stopping although the lock of %s may still be in the store (%s): tfqd removes "
 			"it when it is back; without tfqd, 'terraform force-unlock' does",
 			line->name, lock_error(lane->lock));
@@ -165,6 +165,8 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 
 	(void)source;
 
+	(void)sd_event_source_set_enabled(scheduler->pump, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(scheduler->pump_latest, SD_EVENT_OFF);
 	refuse_refused(scheduler);
 	if (scheduler->is_stopping)
 		limit_stop(scheduler);

@@ -27,12 +27,26 @@ static bool is_runner(struct scheduler *scheduler, struct job *job, const struct
 	       (job->runner_start == 0 || proc_start(job->runner_pid) == job->runner_start);
 }
 
+static bool is_run_by(const struct job *job, uid_t uid, pid_t pid)
+{
+	return job && job->runner_pid > 0 && job->runner_pid == pid && job->owner.uid == uid;
+}
+
+bool scheduler_has_runner(const struct scheduler *scheduler, uid_t uid, pid_t pid)
+{
+	for (const struct line *line = queue_first_line(scheduler->queue); line;
+	     line = TAILQ_NEXT(line, link))
+		if (is_run_by(line->active, uid, pid) || is_run_by(queue_head(line), uid, pid))
+			return true;
+	return false;
+}
+
 /* It comes back to us, who were not there for a while: what has happened is in its reports. */
 static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t deadline_usec)
 {
 	struct lane *lane;
 
-	journal_job(LOG_INFO, job, "its runner is back");
+	journal_job(JOURNAL_RUNNER_BACK, job, "its runner is back");
 	scheduler_settle(scheduler, job);
 	if (!job_status_is_running(job->status) || !job->line)
 		return;
@@ -52,11 +66,15 @@ static void welcome_back(struct scheduler *scheduler, struct job *job, uint64_t 
 static void send_away(const struct scheduler *scheduler, const struct job *job,
 		      const struct peer *peer)
 {
+	if (job_status_is_final(job->status) && !job->runner &&
+	    is_run_by(job, peer->owner.uid, peer->owner.pid))
+		return; /* its job has ended before it came */
 	if (launcher_unit_has(job->id, peer->owner.pid)) {
-		journal_job(LOG_INFO, job, "a runner from before a restart is not needed any more");
+		journal_job(JOURNAL_RUNNER_BACK, job,
+			    "a runner from before a restart is not needed any more");
 		return;
 	}
-	journal_job(LOG_WARNING, job,
+	journal_job(JOURNAL_IMPOSTOR, job,
 		    "process %d of %s says that it is its runner, and is not: refused",
 		    (int)peer->owner.pid, peer->owner.name);
 	scheduler_audit(scheduler, "impostor", job, peer->owner.uid,
@@ -74,6 +92,7 @@ int scheduler_hello(struct scheduler *scheduler, struct job *job, struct peer *p
 	}
 	job->runner = peer;
 	peer->runs = job;
+	peer_prefer(peer);
 	if (hello->has_begun)
 		welcome_back(scheduler, job, hello->deadline_usec);
 	else
@@ -136,7 +155,7 @@ static void on_started(struct scheduler *scheduler, struct job *job,
 		metrics_observe(METRIC_HANDOVER, job->handover_usec);
 	if (job->started_usec > job->submitted_usec)
 		metrics_observe(METRIC_WAITED, job->started_usec - job->submitted_usec);
-	journal_job(LOG_INFO, job, "terraform runs as PID %d", (int)job->pid);
+	journal_job(JOURNAL_STARTED, job, "terraform runs as PID %d", (int)job->pid);
 	scheduler_audit(scheduler, "start", job, (uid_t)-1, "");
 	(void)scheduler_note(scheduler, job);
 	scheduler_changed(scheduler, job);
@@ -269,7 +288,7 @@ void scheduler_runner_gone(struct scheduler *scheduler, struct job *job)
 		return;
 	if (runner_link_lives(job)) { /* its end will be heard of */
 		if (proc_start(job->runner_pid) != job->runner_start) {
-			journal_job(LOG_WARNING, job,
+			journal_job(JOURNAL_RUNNER_TROUBLE, job,
 				    "its runner is gone; what is left in its unit is waited for: "
 				    "systemctl status tfq-job-%" PRIu64,
 				    job->id);

@@ -33,7 +33,7 @@ static int open_to_submitters(const char *path, gid_t group)
 
 	if (geteuid() == 0 && group == ACCESS_ANYBODY)
 		mode = 0666;
-	else if (geteuid() == 0 && group != ACCESS_DEFAULT && chown(path, 0, group) < 0)
+	else if (geteuid() == 0 && chown(path, 0, group == ACCESS_DEFAULT ? 0 : group) < 0)
 		return -errno;
 	return chmod(path, mode) < 0 ? -errno : 0;
 }
@@ -114,6 +114,17 @@ int server_socket_open(struct server_socket *ret, const char *path, gid_t submit
 	if (count > 1)
 		return log_error(-EINVAL, "Expected one socket from systemd, got %d", count);
 	return count == 1 ? take_over(ret) : bind_own(ret, path, submitters);
+}
+
+void server_socket_admit(const struct server_socket *socket, gid_t submitters)
+{
+	int r;
+
+	if (!socket->is_owned)
+		return;
+	r = open_to_submitters(socket->path, submitters);
+	if (r < 0)
+		log_warning(r, "Failed to open %s to the submitters: %m", socket->path);
 }
 
 void server_socket_close(struct server_socket *socket)

@@ -19,5 +19,9 @@ struct server_socket {
  */
 int server_socket_open(struct server_socket *ret, const char *path, gid_t submitters);
 
+/* Let others in from now on, as to server_socket_open(); what is connected stays. Nothing, if the
+ * socket is systemd's. */
+void server_socket_admit(const struct server_socket *socket, gid_t submitters);
+
 /* Close it, and remove it if it is ours. Also for one that was never opened, with fd -1. */
 void server_socket_close(struct server_socket *socket);

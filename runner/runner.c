@@ -126,6 +126,7 @@ static struct runner *runner_free(struct runner *runner)
 	runner_unwatch_child(runner);
 	runner_drop_link(runner);
 	json_decref(runner->unwritten);
+	journal_output_close(&runner->journal);
 	spec_free(runner->spec);
 	if (runner->recording.fd >= 0)
 		(void)close(runner->recording.fd);
@@ -148,7 +149,7 @@ int runner_run(uint64_t id, const char *socket)
 		return -ENOMEM;
 	runner->id = id;
 	runner->socket = socket;
-	runner->recording.fd = runner->reports_fd = runner->stdin_fd = -1;
+	runner->recording.fd = runner->reports_fd = runner->stdin_fd = runner->journal.fd = -1;
 	runner->child = (struct child){
 		.out = -1, .err = -1, .in = -1, .slave = -1, .go = -1, .exec_error = -1
 	};

@@ -37,6 +37,7 @@ static void read_output(struct runner *runner, int *fd, sd_event_source **io, ui
 		}
 		total += (size_t)n;
 		recording_add(&runner->recording, FRAME_OUTPUT, stream, runner->output, (size_t)n);
+		journal_output_add(&runner->journal, stream, runner->output, (size_t)n);
 		if (stream == FRAME_STDOUT) /* a debug log on stderr goes on while it asks */
 			runner_see_output(runner, runner->output, (size_t)n);
 	}
@@ -156,6 +157,12 @@ static char *explain_go(int error)
 			"does not list children (CONFIG_PROC_CHILDREN of the kernel), so that "
 			"what terraform starts could not be ended in time; mend that, or set "
 			"takeover = ask in tfqd.conf");
+	}
+	if (error == -E2BIG) {
+		return strdup(
+			"cannot run terraform: an argument or a variable is longer than 128 KiB, or all "
+			"of them together than the kernel allows (getconf ARG_MAX): put values into a "
+			"file (-var-file), and unset what terraform does not need");
 	}
 	return asprintf(&text, "cannot run terraform: %s", strerror(-error)) < 0 ? NULL : text;
 }

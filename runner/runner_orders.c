@@ -26,6 +26,9 @@ static void prepare(struct runner *runner, const json_t *spec)
 	}
 	if (runner->spec->has_stdin)
 		runner->stdin_fd = varlink_take_fd(runner->link);
+	if (runner->spec->journal) /* where there is none, the recording is enough */
+		(void)journal_output_open(&runner->journal, JOURNAL_OUTPUT_SOCKET, runner->id,
+					  runner->spec->journal);
 	recording_add(&runner->recording, FRAME_START, FRAME_STREAM_NONE, "1", 1);
 	if (runner->spec->has_terminal) {
 		runner->size = runner->spec->size;

@@ -14,6 +14,7 @@
 #include "common/varlink.h"
 #include "runner/child.h"
 #include "runner/fence.h"
+#include "runner/journal_output.h"
 #include "runner/prompt.h"
 #include "runner/recording.h"
 #include "runner/runner.h"
@@ -29,6 +30,7 @@ struct runner {
 	sd_event *event;
 	struct spec *spec;
 	struct recording recording;
+	struct journal_output journal;
 
 	const char *socket;
 	struct varlink *link; /* NULL: there is no tfqd */

@@ -131,6 +131,9 @@ int spec_parse(struct spec **ret, const json_t *object, uint64_t job)
 	if (json_is_string(json_object_get(object, "endpoint_dynamodb")) &&
 	    take_text(&spec->endpoint_dynamodb, object, "endpoint_dynamodb") < 0)
 		return -ENOMEM;
+	if (json_is_string(json_object_get(object, "journal")) &&
+	    take_text(&spec->journal, object, "journal") < 0)
+		return -ENOMEM;
 	spec->umask = (mode_t)json_integer_value(json_object_get(object, "umask"));
 	spec->is_plan = json_is_true(json_object_get(object, "plan"));
 	spec->hold_lock = json_is_true(json_object_get(object, "hold_lock"));
@@ -155,6 +158,7 @@ struct spec *spec_free(struct spec *spec)
 	free(spec->state_directory);
 	free(spec->identity);
 	free(spec->endpoint_dynamodb);
+	free(spec->journal);
 	free(spec->lock_timeout);
 	free(spec->binary);
 	free(spec->client);

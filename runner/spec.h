@@ -19,6 +19,8 @@ struct spec {
 	char **env;  /* the user's, with TFQ_JOB */
 	char *directory, *state_directory, *identity, *lock_timeout, *binary, *client;
 	char *endpoint_dynamodb; /* of its lock, if that is in a table of no AWS; NULL: AWS's own */
+	char *journal; /* the name of the state, if what it prints is to go into the journal; NULL
+			*/
 	mode_t umask;
 	bool hold_lock;
 	bool is_plan; /* the state is the one that a saved plan names */

@@ -3,41 +3,14 @@
 """Several users on one tfqd that runs as root: jobs run as who asked, and nobody touches another's."""
 import grp
 import os
-import pwd
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness  # noqa: E402
-from harness import CopiedPrograms, Skip, World, case, check, contains, main, same, wait_for  # noqa: E402
+from harness import case, check, contains, main, same, wait_for  # noqa: E402
+from users import ALL, Users  # noqa: E402
 
-ALL = "[access]\nsubmitters = *\n"
 REST = "while [ ! -e end ]; do sleep 0.05; done\n"
-
-
-class Users(CopiedPrograms, World):
-    """Root, who becomes others."""
-
-    def __init__(self, config=ALL, **options):
-        if os.geteuid() != 0:
-            raise Skip("only root can become other users")
-        try:
-            self.nobody, self.other = pwd.getpwnam("nobody"), pwd.getpwnam("daemon")
-        except KeyError:
-            raise Skip("there are no users nobody and daemon") from None
-        super().__init__(config, shared=True, **options)
-        self.copy_programs()
-
-    def become(self, user, groups=()):
-        def change():
-            os.setgroups(list(groups))
-            os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-            os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-        return {"preexec": change}
-
-    def give(self, work, user):
-        for folder, _, names in os.walk(work.path):
-            for path in [folder] + [os.path.join(folder, name) for name in names]:
-                os.chown(path, user.pw_uid, user.pw_gid)
 
 
 @case("a job runs with the uid, the gid and the groups of who asked, and with nothing of root's")

@@ -12,11 +12,12 @@
 #include "daemon/config_table.h"
 #include "tests/unit/unit.h"
 
-#define COUNT(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
-#define CONF_FILE   "conf/tfqd.conf"
-#define MAN_FILE    "man/tfqd.conf.5"
-#define TEXT_MAX    ((size_t)64 * 1024)
-#define NO_EFFECT   "Checked, but without effect in this version."
+#define COUNT(rows)   ((int)(sizeof(rows) / sizeof((rows)[0])))
+#define CONF_FILE     "conf/tfqd.conf"
+#define MAN_FILE      "man/tfqd.conf.5"
+#define TEXT_MAX      ((size_t)64 * 1024)
+#define NO_EFFECT     "Checked, but without effect in this version."
+#define AFTER_RESTART "Counts after a restart."
 
 static struct config *config;
 static char *error;
@@ -471,8 +472,72 @@ START_TEST(only_what_was_changed_in_vain_is_told)
 		"[state \"a\"]\npriority = low\n[state \"b\"]\noperators = z\n");
 	index = 0;
 	ck_assert_str_eq(config_next_unused(config, &index), "aws.region");
-	ck_assert_str_eq(config_next_unused(config, &index), "state.operators");
 	ck_assert_ptr_null(config_next_unused(config, &index));
+}
+END_TEST
+
+/* --- another one at run time ------------------------------------------------------------ */
+
+/* Make @config, which has @before, what @after says. */
+static int adopt(const char *before, const char *after, char **ret_error)
+{
+	CLEANUP(config_freep) struct config *fresh = NULL;
+	struct config *present;
+
+	expect_good(before);
+	present = TAKE_PTR(config);
+	ck_assert_int_eq(config_new(&config), 0);
+	expect_good(after);
+	fresh = TAKE_PTR(config);
+	config = present;
+	return config_adopt(config, fresh, ret_error);
+}
+
+START_TEST(what_may_change_is_adopted_and_the_rest_stays)
+{
+	ck_assert_int_eq(adopt("[daemon]\nsocket = /a\nmax_running = 2\n[access]\noperators = x\n"
+			       "[queue]\nhandover_limit = 20\n[aws]\nrequest_timeout = 2s\n"
+			       "[state \"a*\"]\nmax_queued = 1\n",
+			       "[daemon]\nsocket = /b\nmax_running = 3\n[queue]\n"
+			       "handover_limit = 1min\n[state \"b*\"]\nmax_queued = 7\n",
+			       &error),
+			 0);
+	ck_assert_str_eq(config->socket, "/a");
+	ck_assert_uint_eq(config->max_running, 3);
+	ck_assert_ptr_null(config->operators);
+	ck_assert_uint_eq(config->handover_jobs, 0);
+	ck_assert_uint_eq(config->handover_usec, USEC_PER_MIN);
+	ck_assert_uint_eq(config->request_timeout_usec, 2 * USEC_PER_SEC);
+	ck_assert_ptr_null(config_state_match(config, "a"));
+	ck_assert_uint_eq(config_state_match(config, "b")->max_queued, 7);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_with_what_stays_is_not_adopted)
+{
+	ck_assert_int_eq(adopt("[aws]\nrequest_timeout = 5min\n[lock]\nlease = 20min\n",
+			       "[daemon]\nmax_running = 3\n", &error),
+			 -EINVAL);
+	ck_assert_ptr_nonnull(strstr(error, "request_timeout (5"));
+	ck_assert_uint_eq(config->max_running, 16);
+	ck_assert_uint_eq(config->lease_usec, 20 * USEC_PER_MIN);
+	ck_assert_uint_eq(config->request_timeout_usec, 5 * USEC_PER_MIN);
+}
+END_TEST
+
+START_TEST(keys_that_need_a_restart_are_named)
+{
+	CLEANUP(config_freep) struct config *fresh = NULL;
+	size_t index = 0;
+
+	ck_assert_int_eq(config_new(&fresh), 0);
+	ck_assert_ptr_null(config_next_fixed(config, fresh, &index));
+	expect_good("[daemon]\nstate_dir = /a\nmax_running = 2\n[aws]\nendpoint_s3 = http://a\n");
+	index = 0;
+	ck_assert_str_eq(config_next_fixed(config, fresh, &index), "daemon.state_dir");
+	ck_assert_str_eq(config_next_fixed(config, fresh, &index), "aws.endpoint_s3");
+	ck_assert_ptr_null(config_next_fixed(config, fresh, &index));
+	ck_assert_ptr_null(config_next_fixed(config, fresh, &index));
 }
 END_TEST
 
@@ -531,6 +596,9 @@ START_TEST(example_file_has_every_key)
 		mark = strstr(about, "\n# " NO_EFFECT "\n");
 		ck_assert_msg((mark && mark < key) == !row->is_used,
 			      "%s: says the wrong thing of its effect", name);
+		mark = strstr(about, "\n# " AFTER_RESTART "\n");
+		ck_assert_msg((mark && mark < key) == row->needs_restart,
+			      "%s: says the wrong thing of a reload", name);
 	}
 }
 END_TEST
@@ -579,6 +647,9 @@ START_TEST(man_page_has_every_key)
 			end = next;
 		ck_assert_msg((mark && mark < end) == !row->is_used,
 			      "%s: says the wrong thing of its effect", name);
+		mark = strstr(at, "\n" AFTER_RESTART "\n");
+		ck_assert_msg((mark && mark < end) == row->needs_restart,
+			      "%s: says the wrong thing of a reload", name);
 	}
 }
 END_TEST
@@ -614,6 +685,9 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, shortest_lease_that_fits_is_taken);
 	tcase_add_test(tcase, numbers_out_of_range_are_refused);
 	tcase_add_test(tcase, only_what_was_changed_in_vain_is_told);
+	tcase_add_test(tcase, what_may_change_is_adopted_and_the_rest_stays);
+	tcase_add_test(tcase, what_does_not_fit_with_what_stays_is_not_adopted);
+	tcase_add_test(tcase, keys_that_need_a_restart_are_named);
 	tcase_add_test(tcase, example_file_has_every_key);
 	tcase_add_test(tcase, example_file_is_the_defaults);
 	tcase_add_test(tcase, man_page_has_every_key);

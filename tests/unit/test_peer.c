@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/wire.h"
 #include "daemon/listener.h"
 #include "daemon/peer.h"
@@ -296,6 +297,103 @@ START_TEST(muted_peer_hears_nothing)
 }
 END_TEST
 
+/* --- one user's connections beside another's ------------------------------------------------- */
+
+static struct peer_user few, many;
+
+/* Two connections that are there, of different users. */
+static void dial_two(int fds[2])
+{
+	few = many = (struct peer_user){ 0 };
+	fds[0] = dial();
+	fds[1] = dial();
+	run();
+	ck_assert_uint_eq(accepted, 2);
+	peer_count(peers[0], &many);
+	peer_count(peers[1], &few);
+}
+
+START_TEST(who_says_much_at_a_time_has_others_in_between)
+{
+	char text[300];
+	int fds[2];
+	unsigned turns = 0;
+
+	dial_two(fds);
+	for (size_t i = 0; i < 100; i++)
+		memcpy(text + 3 * i, "{}", 3);
+	put(fds[0], text, sizeof(text));
+	put(fds[1], "{\"n\":1}", 8);
+	answers = true;
+	while (sd_event_run(event, 0) > 0 && recv(fds[1], text, sizeof(text), 0) < 0)
+		ck_assert_uint_lt(turns++, 100);
+	ck_assert_msg(messages < 50, "%zu messages before the other's", messages);
+	run();
+	ck_assert_uint_eq(messages, 101);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+END_TEST
+
+START_TEST(who_keeps_us_busy_comes_last)
+{
+	int fds[2];
+
+	dial_two(fds);
+	many.busy_usec = 1000000;
+	many.busy_at_usec = clock_usec(CLOCK_MONOTONIC);
+	put(fds[0], "{}", 3);
+	run();
+	answers = true;
+	put(fds[0], "{}", 3);
+	put(fds[1], "{}", 3);
+	ck_assert_int_gt(sd_event_run(event, 0), 0);
+	expect(fds[1], "{}");
+	ck_assert_int_lt(recv(fds[0], &(char){ 0 }, 1, MSG_PEEK), 0);
+	run();
+	expect(fds[0], "{}");
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+END_TEST
+
+START_TEST(what_a_user_holds_up_is_counted_and_limited)
+{
+	int fds[2];
+
+	dial_two(fds);
+	put(fds[0], "{", 1);
+	run();
+	ck_assert_uint_gt(many.bytes, 0);
+	ck_assert_uint_eq(few.bytes, 0);
+	many.bytes += PEER_USER_BYTES_MAX; /* on others */
+	put(fds[0], "\"", 1);
+	run();
+	expect(fds[0], WIRE_E_FULL);
+	expect_end(fds[0]);
+	ck_assert_uint_eq(many.bytes, PEER_USER_BYTES_MAX);
+	ck_assert_uint_eq(many.count, 0);
+	put(fds[1], "{}", 3);
+	run();
+	ck_assert_uint_eq(messages, 1);
+	(void)close(fds[1]);
+	run();
+	ck_assert_uint_eq(few.count, 0);
+}
+END_TEST
+
+START_TEST(the_log_does_not_tell_everything)
+{
+	struct peer_user user = { 0 };
+	unsigned told = 0;
+
+	for (unsigned i = 0; i < 1000; i++)
+		told += peer_user_may_be_told(&user);
+	ck_assert_uint_eq(told, 10);
+	ck_assert(peer_user_may_be_told(NULL));
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_set_timeout(tcase, 30);
@@ -303,6 +401,10 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, peer_is_who_the_kernel_says);
 	tcase_add_test(tcase, many_connect_at_once);
 	tcase_add_test(tcase, messages_are_answered);
+	tcase_add_test(tcase, who_says_much_at_a_time_has_others_in_between);
+	tcase_add_test(tcase, who_keeps_us_busy_comes_last);
+	tcase_add_test(tcase, what_a_user_holds_up_is_counted_and_limited);
+	tcase_add_test(tcase, the_log_does_not_tell_everything);
 	tcase_add_test(tcase, last_words_are_heard_before_the_hang_up);
 	tcase_add_test(tcase, nonsense_is_answered_and_dropped);
 	tcase_add_test(tcase, too_large_a_message_is_answered_and_dropped);
