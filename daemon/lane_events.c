@@ -12,7 +12,8 @@
 #include "daemon/metrics.h"
 #include "daemon/scheduler_parts.h"
 
-#define ACQUIRE_TRIES 8 /* with back-off: about five seconds */
+#define TROUBLE_AGAIN_USEC USEC_PER_MIN
+#define ACQUIRE_TRIES      8 /* with back-off: about five seconds */
 
 /* Others may take what of ours has run out, and we theirs: one buys the other. */
 bool lane_takes_over(const struct lane *lane)
@@ -71,6 +72,26 @@ static void on_lost(struct lane *lane, struct job *active)
 	scheduler_step(lane->scheduler, active, JOB_EV_LOCK_LOST);
 }
 
+/* A store that is away for an hour is tried a thousand times: what only takes another number of
+ * milliseconds each time is told once a minute. */
+static bool is_news(struct lane *lane, const char *error)
+{
+	const uint64_t now = clock_usec(CLOCK_MONOTONIC);
+	char text[sizeof(lane->told_trouble)];
+	size_t len = 0;
+
+	for (; *error && len < sizeof(text) - 1; error++)
+		if (*error < '0' || *error > '9')
+			text[len++] = *error;
+	text[len] = '\0';
+	if (strcmp(text, lane->told_trouble) == 0 &&
+	    now - lane->told_trouble_usec < TROUBLE_AGAIN_USEC)
+		return false;
+	memcpy(lane->told_trouble, text, len + 1);
+	lane->told_trouble_usec = now;
+	return true;
+}
+
 static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 {
 	struct scheduler *scheduler = lane->scheduler;
@@ -82,7 +103,7 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 				 *error ? error : "the lock cannot be taken");
 		return;
 	}
-	if (*error) { /* else a look has cleared up what was said before */
+	if (*error && is_news(lane, error)) { /* else a look has cleared up what was said before */
 		journal_tell(JOURNAL_LOCK_TROUBLE,
 			     &(struct journal_about){ .state = lane->line->name },
 			     "Trouble with the lock of %s, trying again: %s", lane->line->name,

@@ -52,7 +52,9 @@ struct lane {
 	struct identity *identity; /* of the last that wanted the lock */
 	uint64_t told_job;         /* for whom the log knows of a foreign lock, with this ID */
 	char told_holder[LOCKINFO_TEXT_MAX];
-	char *lock_key;              /* which stores it is in; NULL: never wanted */
+	char told_trouble[LOCKINFO_TEXT_MAX]; /* with the lock, its numbers aside */
+	uint64_t told_trouble_usec;           /* CLOCK_MONOTONIC */
+	char *lock_key;                       /* which stores it is in; NULL: never wanted */
 	bool may_go_early;           /* the active job may start while the lock is handed to it */
 	bool is_quarantined;         /* a killed terraform's last write may be under way */
 	sd_event_source *quarantine; /* until then; NULL: never needed */

@@ -103,6 +103,8 @@ def cable(stack, store):
     check(result.code not in (0, 125), f"exit code {result.code}")
     contains(result.err, "could not be renewed, so terraform was stopped")
     contains(pair.hosts[1].log(), "was taken over")
+    told = pair.hosts[0].log().count("cannot read the lock")
+    check(1 <= told < 10, f"that the store is away was told {told} times")
     # It is a host like any other again.
     result = pair.works[0].tfq("apply", env=pair.hosts[0].fake_terraform(RUNS))
     same((result.code, result.out), (0, "ran\n"), f"the next one there ({result.err})")
