@@ -285,8 +285,9 @@ static int compose_runner(sd_bus_message **ret, const struct launcher_unit *unit
 	char *argv[] = { program, groups_option, groups, job_option,
 			 number,  socket_option, socket, NULL };
 
-	if (!program || !socket ||
-	    asprintf(&description, "tfq job %" PRIu64 " of %s", job->id, job->owner.name) < 0)
+	if (asprintf(&description, "tfq job %" PRIu64 " of %s", job->id, job->owner.name) < 0)
+		description = NULL;
+	if (!program || !socket || !description)
 		return -ENOMEM;
 	(void)snprintf(number, sizeof(number), "%" PRIu64, job->id);
 	return launcher_compose(ret, unit->launcher,

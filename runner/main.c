@@ -70,8 +70,7 @@ int main(int argc, char **argv)
 				id = 0;
 			break;
 		case OPT_SOCKET: socket = optarg; break;
-		case OPT_GROUPS: /* the first: whatever comes after it has no more rights than the
-				    user */
+		case OPT_GROUPS: /* it comes first: what follows has the user's rights alone */
 			r = rights_settle(optarg);
 			if (r < 0) {
 				log_error(r, "tfq-runner: cannot take the groups %s: %m", optarg);

@@ -73,7 +73,7 @@ struct runner {
 	bool is_fenced;     /* the fence has sent a signal */
 	bool is_reprieved;  /* the viewers were told of a lease renewed after its SIGINT */
 	bool typed_end;
-	bool is_signalled;             /* ... by somebody else than tfqd */
+	bool is_signalled;             /* its SIGINT was not tfqd's idea */
 	bool is_asking, is_unanswered; /* tfqd knows of the question; it has ended terraform */
 
 	char typed[FRAME_BODY_MAX];

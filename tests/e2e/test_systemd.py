@@ -119,6 +119,7 @@ def daemon_comes_and_goes():
 
         box.sh("systemctl reload tfqd")
         same((box.property("tfqd", "MainPID"), box.property("tfqd", "ActiveState")), (before, "active"), "tfqd, reloaded")
+        box.enter("sh", "-c", "systemctl daemon-reexec; until busctl status org.freedesktop.systemd1; do sleep 0.05; done")
         box.sh("systemctl restart tfqd")
         after = box.property("tfqd", "MainPID")
         check(after != before, "it was not restarted")
