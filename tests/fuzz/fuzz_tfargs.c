@@ -17,9 +17,17 @@ static size_t count_of(char *const *strv, const char *word)
 	return count;
 }
 
+static bool are_same(char *const *a, char *const *b)
+{
+	for (; *a && *b; a++, b++)
+		if (strcmp(*a, *b) != 0)
+			return false;
+	return *a == *b;
+}
+
 static void build(const struct tfargs *args, char **argv, char **env, bool hold_lock)
 {
-	char **built = NULL;
+	char **built = NULL, **twice = NULL;
 	struct tfargs again;
 	AUTO_FREE char *error = NULL;
 	const int r = tfargs_build(&built, args, argv, hold_lock, "1h");
@@ -34,6 +42,12 @@ static void build(const struct tfargs *args, char **argv, char **env, bool hold_
 	FUZZ_CHECK(tfargs_parse(&again, built, env, &error) == 0);
 	FUZZ_CHECK(again.subcommand == args->subcommand);
 	FUZZ_CHECK(strcmp(again.plan_file, args->plan_file) == 0);
+	if (hold_lock && again.class == TFARGS_LOCKS) {
+		FUZZ_CHECK(tfargs_build(&twice, &again, built, true, NULL) == 0);
+		FUZZ_CHECK(are_same(built, twice));
+		tfargs_strv_free(twice);
+	}
+	FUZZ_CHECK(!hold_lock || again.class == args->class);
 	tfargs_strv_free(built);
 }
 
