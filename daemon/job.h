@@ -84,6 +84,8 @@ struct job {
 	bool has_tty; /* terraform gets a terminal, of this size */
 	unsigned rows, columns;
 
+	size_t secret_bytes; /* of its words and its environment, when it was submitted */
+
 	/* the store */
 	uint64_t submitted; /* number of its first write; 0 once it is known to be on disk */
 	uint64_t armed;     /* ... of the one that names its runner */

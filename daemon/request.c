@@ -138,6 +138,12 @@ void request_refuse_submit(const struct call *call, int r, const char *error)
 		name = WIRE_E_FULL;
 		error = "you have as many jobs waiting as one user may ([queue] max_queued_per_user)";
 		break;
+	case -EFBIG:
+		name = WIRE_E_FULL;
+		error = "the environments and arguments of your jobs that are not over have 128 MiB, "
+			"as much as those of one user may: wait for some to end, or unset what they do "
+			"not need";
+		break;
 	case -EBUSY:
 		name = WIRE_E_BUSY;
 		error = "the state is busy, and you did not want to wait; see 'tfq queue'";

@@ -69,13 +69,17 @@ int scheduler_restore(struct scheduler *scheduler);
 struct scheduler *scheduler_free(struct scheduler *scheduler);
 DEFINE_FREEP(scheduler);
 
+/* That the jobs of one user which are not over may hold in memory: words and environments. */
+#define SCHEDULER_BYTES_PER_USER ((size_t)128 << 20)
+
 /*
  * Accept @job, which is taken on success, and number it. @parameters: of its Submit, kept in the
  * vault. It is accepted for good when its write, job::submitted, is on disk: until then
  * scheduler_unkept() may take it back.
- * Return: 0; -EIO if nothing can be kept at present, store_trouble() says why; -ENOSPC, -EDQUOT or
- * -ENOMEM as queue_add(); -EBUSY if it does not want to wait and would have to; -EDEADLK if a job
- * that runs on that state asks for it; -ESHUTDOWN while stopping.
+ * Return: 0; -EFBIG if its user's jobs would hold too much; -EIO if nothing can be kept at present,
+ * store_trouble() says why; -ENOSPC, -EDQUOT or -ENOMEM as queue_add(); -EBUSY if it does not want
+ * to wait and would have to; -EDEADLK if a job that runs on that state asks for it; -ESHUTDOWN
+ * while stopping.
  */
 int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t *parameters);
 

@@ -90,6 +90,21 @@ static void unreserve(struct scheduler *scheduler, struct job *job)
 	job_files_remove(scheduler->setup.jobs_dir, job->id); /* the number is the next one's */
 }
 
+/* Memory is what a user has of others': of room on a disk, and of places in a queue, there is a
+ * lot. */
+static bool holds_too_much(const struct scheduler *scheduler, const struct job *job)
+{
+	const struct job *other;
+	size_t bytes = job->secret_bytes;
+
+	TAILQ_FOREACH(other, &scheduler->all, in_all)
+	{
+		if (other->owner.uid == job->owner.uid && !job_status_is_final(other->status))
+			bytes += other->secret_bytes;
+	}
+	return bytes > SCHEDULER_BYTES_PER_USER;
+}
+
 /* Return: 0, or why it would not be taken. */
 static int check_submit(const struct scheduler *scheduler, const struct job *job,
 			const struct line *present)
@@ -102,7 +117,9 @@ static int check_submit(const struct scheduler *scheduler, const struct job *job
 	    (queue_is_full(scheduler->queue, job->owner.uid) ||
 	     (present && (present->active || present->waiting_count > 0 || present->hold_reason))))
 		return -EBUSY;
-	return waits_for_itself(scheduler, job) ? -EDEADLK : 0;
+	if (waits_for_itself(scheduler, job))
+		return -EDEADLK;
+	return holds_too_much(scheduler, job) ? -EFBIG : 0;
 }
 
 int scheduler_submit(struct scheduler *scheduler, struct job *job, const json_t *parameters)

@@ -402,6 +402,15 @@ static int take_parameters(struct job *job, const json_t *parameters, struct var
 	return 0;
 }
 
+static size_t bytes_of(char *const *strv)
+{
+	size_t bytes = 0;
+
+	for (; strv && *strv; strv++)
+		bytes += strlen(*strv) + 1;
+	return bytes;
+}
+
 int submit_parse(struct job **ret, const json_t *parameters, const struct submit_source *source,
 		 const struct config *config, char **ret_error)
 {
@@ -431,6 +440,7 @@ int submit_parse(struct job **ret, const json_t *parameters, const struct submit
 	r = take_state(job, parameters, config, ret_error);
 	if (r < 0)
 		return r;
+	job->secret_bytes = bytes_of(job->argv) + bytes_of(job->env);
 	*ret = TAKE_PTR(job);
 	return 0;
 }

@@ -462,6 +462,36 @@ def deleted():
         world.wait_unlocked()
 
 
+@case("what jobs hold in memory is limited for each user, and others' jobs are taken as before")
+def memory():
+    with Hostile(ALL, terraform=False) as world:
+        work = world.directory(init="by hand")
+        os.chmod(work.path, 0o777)
+        env = world.fake_terraform(REST)
+        first = int(ran(work.tfq("-d", "apply", env=env)).out)
+        wait_for(lambda: world.job(first)["status"] == "running", "the start")
+        variables = {**world.env, **env, **{f"LARGE{i}": "x" * 100000 for i in range(9)}}
+        parameters = {"protocol": 1, "argv": ["apply"], "directory": work.path, "state_directory": work.path,
+                      "backend": work.read(".terraform/terraform.tfstate"), "workspace": "default", "umask": 0o22,
+                      "environment": [f"{k}={v}" for k, v in variables.items()]}
+        with world.link(world.nobody) as varlink:
+            for count in range(200):
+                varlink.send("io.tfqd.Submit", parameters)
+                error = varlink.receive().get("error")
+                if error:
+                    break
+        same((error, count), ("io.tfqd.QueueFull", 128 * MIB // 900600), "when it is refused")
+        for _ in range(3):
+            result = work.tfq("-d", "apply", env={name: value for name, value in variables.items() if name != "LARGE8"},
+                              **world.become(world.nobody))
+        same(result.code, 75, f"the exit code of tfq ({result.err})")
+        contains(result.err, "128 MiB")
+        ran(work.tfq("-d", "apply", env=env, **world.become(world.other)))
+        for job in world.jobs(everything=False):
+            world.call("Cancel", id=job["id"])
+        work.write("end", "")
+
+
 @case("descriptors that wait for a job are limited for each user, however many jobs they have")
 def viewers():
     with Hostile(ALL + "[queue]\nmax_queued_per_user = 100\n", terraform=False) as world:
