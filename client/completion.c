@@ -89,7 +89,7 @@ static void answer_states(void)
 		char printable[1024];
 
 		state = json_string_value(json_object_get(job, "state"));
-		if (!state ||
+		if (!state || !*state ||
 		    strcmp(state, text_printable(printable, sizeof(printable), state)) != 0)
 			continue; /* it cannot be typed */
 		if (print_number(job, "ended") == 0 || !json_object_get(seen, state))
