@@ -9,8 +9,7 @@
 #include "daemon/metrics.h"
 #include "daemon/request_parts.h"
 
-/* --- jobs that are over ------------------------------------------------------------------------
- */
+/* --- jobs that are over ---------------------------------------------------------------------- */
 
 struct search {
 	const struct call *call;
@@ -70,8 +69,7 @@ void request_history(const struct call *call)
 	request_reply(call, json_pack("{s:o, s:b}", "jobs", search.jobs, "more", search.has_more));
 }
 
-/* --- events ------------------------------------------------------------------------------------
- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 struct telling {
 	struct request_context *context;
@@ -180,8 +178,7 @@ void request_stop_listening(struct peer *peer)
 	peer->is_listening = false;
 }
 
-/* --- metrics -----------------------------------------------------------------------------------
- */
+/* --- metrics --------------------------------------------------------------------------------- */
 
 void request_metrics(const struct call *call)
 {

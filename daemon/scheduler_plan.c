@@ -140,8 +140,7 @@ void scheduler_supersede(struct scheduler *scheduler, const struct job *job)
 	}
 }
 
-/* --- what is to be expected ---------------------------------------------------------------------
- */
+/* --- what is to be expected ------------------------------------------------------------------ */
 
 struct kinds {
 	size_t count;

@@ -70,8 +70,7 @@ static void on_destroy(void *userdata)
 	free(helper);
 }
 
-/* --- the answer --------------------------------------------------------------------------------
- */
+/* --- the answer ------------------------------------------------------------------------------ */
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -146,8 +145,7 @@ static void tell(struct helper *helper, const struct end *end)
 	done(&answer, helper->userdata);
 }
 
-/* --- the run -----------------------------------------------------------------------------------
- */
+/* --- the run --------------------------------------------------------------------------------- */
 
 /* Take what is there. Return: is there more to come? */
 static bool read_output(struct helper *helper)

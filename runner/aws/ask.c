@@ -19,8 +19,7 @@
 #include "common/parse.h"
 #include "common/text.h"
 
-/* --- keys --------------------------------------------------------------------------------------
- */
+/* --- keys ------------------------------------------------------------------------------------ */
 
 void keys_clear(struct keys *keys)
 {
@@ -39,8 +38,7 @@ int keys_set(struct keys *keys, const char *access_key, const char *secret_key, 
 	return token && *token ? text_replace(&keys->token, token) : 0;
 }
 
-/* --- clocks ------------------------------------------------------------------------------------
- */
+/* --- clocks ---------------------------------------------------------------------------------- */
 
 uint64_t ask_now(void)
 {
@@ -52,8 +50,7 @@ uint64_t ask_clock(void)
 	return clock_usec(CLOCK_MONOTONIC);
 }
 
-/* --- the question ------------------------------------------------------------------------------
- */
+/* --- the question ---------------------------------------------------------------------------- */
 
 int ask_fail(struct ask *ask, int error, const char *format, ...)
 {
@@ -219,8 +216,7 @@ const char *ask_endpoint(const struct ask *ask, const char *member, const char *
 	return url || !is_sts || !fallback || !*fallback ? url : fallback;
 }
 
-/* --- files -------------------------------------------------------------------------------------
- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 int ask_read_file(char **ret, const char *path)
 {

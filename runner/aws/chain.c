@@ -22,8 +22,7 @@ struct walk {
 	size_t count;
 };
 
-/* --- the environment ---------------------------------------------------------------------------
- */
+/* --- the environment ------------------------------------------------------------------------- */
 
 static bool env_has_keys(const struct ask *ask)
 {
@@ -59,8 +58,7 @@ static int from_env_web_identity(struct keys *keys, struct ask *ask)
 				ask_env(ask, "AWS_WEB_IDENTITY_TOKEN_FILE"));
 }
 
-/* --- profiles ----------------------------------------------------------------------------------
- */
+/* --- profiles -------------------------------------------------------------------------------- */
 
 static const char *get(const struct ask *ask, const char *profile, const char *key)
 {
@@ -280,8 +278,7 @@ static int from_first_profile(struct keys *keys, struct ask *ask, bool is_named)
 	return from_profile(keys, ask, ask->profile, &walk);
 }
 
-/* --- the backend block -------------------------------------------------------------------------
- */
+/* --- the backend block ----------------------------------------------------------------------- */
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -375,8 +372,7 @@ static int from_block_static(struct keys *keys, struct ask *ask)
 	return r < 0 ? r : text_replace(&keys->source, "backend block");
 }
 
-/* --- all ---------------------------------------------------------------------------------------
- */
+/* --- all ------------------------------------------------------------------------------------- */
 
 static int from_sdk(struct keys *keys, struct ask *ask)
 {

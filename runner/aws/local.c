@@ -50,8 +50,7 @@ int keys_from_json(struct keys *keys, const json_t *object, const char *const na
 static const char *const names_of_role[4] = { "AccessKeyId", "SecretAccessKey", "Token",
 					      "Expiration" };
 
-/* --- containers --------------------------------------------------------------------------------
- */
+/* --- containers ------------------------------------------------------------------------------ */
 
 bool container_is_there(const struct ask *ask)
 {
@@ -187,8 +186,7 @@ int container_find(struct keys *keys, struct ask *ask)
 	return r < 0 ? r : take_container(keys, ask, &answer);
 }
 
-/* --- instances ---------------------------------------------------------------------------------
- */
+/* --- instances ------------------------------------------------------------------------------- */
 
 struct imds {
 	struct ask *ask;

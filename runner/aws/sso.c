@@ -36,8 +36,7 @@ static void sso_clear(struct sso *sso)
 	free(sso->cache);
 }
 
-/* --- the profile -------------------------------------------------------------------------------
- */
+/* --- the profile ----------------------------------------------------------------------------- */
 
 static int read_profile(struct sso *sso, struct ask *ask)
 {
@@ -91,8 +90,7 @@ static int find_cache(struct sso *sso, const struct ask *ask)
 	return 0;
 }
 
-/* --- the token ---------------------------------------------------------------------------------
- */
+/* --- the token ------------------------------------------------------------------------------- */
 
 static const char *token_text(const struct sso *sso, const char *name)
 {
@@ -293,8 +291,7 @@ static int get_token(struct sso *sso, struct ask *ask)
 	return 0;
 }
 
-/* --- the role's keys ---------------------------------------------------------------------------
- */
+/* --- the role's keys ------------------------------------------------------------------------- */
 
 static int take_keys(struct keys *keys, struct ask *ask, const char *body, size_t len)
 {

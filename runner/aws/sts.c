@@ -52,8 +52,7 @@ static void part_freep(char **p)
 	curl_free(*p);
 }
 
-/* --- the form ----------------------------------------------------------------------------------
- */
+/* --- the form -------------------------------------------------------------------------------- */
 
 struct form {
 	FILE *out;
@@ -148,8 +147,7 @@ static int make_form(char **ret, const struct ask *ask, const char *action,
 	return 0;
 }
 
-/* --- where -------------------------------------------------------------------------------------
- */
+/* --- where ----------------------------------------------------------------------------------- */
 
 static const char *find_region(const struct ask *ask)
 {
@@ -237,8 +235,7 @@ static int find_place(struct call *call, struct ask *ask)
 	return take_apart(call, ask);
 }
 
-/* --- one call ----------------------------------------------------------------------------------
- */
+/* --- one call -------------------------------------------------------------------------------- */
 
 static int sign(char **ret, const struct call *call, const char *date)
 {
@@ -380,8 +377,7 @@ static int ask_sts(struct keys *keys, struct ask *ask, struct call *call, const 
 			error.message);
 }
 
-/* --- roles -------------------------------------------------------------------------------------
- */
+/* --- roles ----------------------------------------------------------------------------------- */
 
 int sts_assume(struct keys *keys, struct ask *ask, const struct sts_role *role,
 	       const struct keys *with)

@@ -23,8 +23,7 @@
 			return r_;     \
 	} while (0)
 
-/* --- S3 ----------------------------------------------------------------------------------------
- */
+/* --- S3 -------------------------------------------------------------------------------------- */
 
 /* One state's objects in a bucket. */
 struct place {
@@ -246,8 +245,7 @@ static int check_s3(struct store *store, const struct question *question, char *
 	return ask_bucket(&place, is_aws, question->may_probe);
 }
 
-/* --- DynamoDB ----------------------------------------------------------------------------------
- */
+/* --- DynamoDB -------------------------------------------------------------------------------- */
 
 static int ask_item(struct store *store, const char *name, const char *target, json_t *body)
 {

@@ -14,8 +14,7 @@
 
 #define LINES_MAX (STORE_HEADERS_MAX + 6) /* those that signing adds, and the NULL */
 
-/* --- signing -----------------------------------------------------------------------------------
- */
+/* --- signing --------------------------------------------------------------------------------- */
 
 struct headers {
 	struct sigv4_header list[LINES_MAX];
@@ -98,8 +97,7 @@ static int sign(struct lines *lines, const struct store *store, const struct sto
 	return lines_make(lines, &headers);
 }
 
-/* --- records -----------------------------------------------------------------------------------
- */
+/* --- records --------------------------------------------------------------------------------- */
 
 static bool is_s3(const struct store *store)
 {
@@ -154,8 +152,7 @@ int store_status(const struct store *store, const char *name)
 	return (int)json_integer_value(json_object_get(entry, "status"));
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ---------------------------------------------------------------------------------- */
 
 int store_ask(struct store *store, const struct store_request *request)
 {

@@ -4,8 +4,7 @@
 #include "common/varlink.h"
 #include "tests/fuzz/fuzz.h"
 
-/* --- in the place of tfqd -----------------------------------------------------------------------
- */
+/* --- in the place of tfqd -------------------------------------------------------------------- */
 
 static struct fuzz_input answers;
 

@@ -68,8 +68,7 @@ struct http_transfer *http_cancel(struct http_transfer *transfer)
 	return NULL;
 }
 
-/* --- the daemon --------------------------------------------------------------------------------
- */
+/* --- the daemon ------------------------------------------------------------------------------ */
 
 static char folder[32];
 static struct config *config;
@@ -117,6 +116,7 @@ static void make_runner(void)
 static void begin_daemon(void)
 {
 	static char *const env[] = { NULL };
+	static const struct config_options options; /* nobody reloads here */
 	static bool was_here;
 
 	if (!was_here) {
@@ -134,12 +134,11 @@ static void begin_daemon(void)
 	config->state_dir = below("state");
 	config->runtime_dir = below("run");
 	config->max_queued = 20;
-	FUZZ_CHECK(daemon_new(&daemon_here, config, env) == 0);
+	FUZZ_CHECK(daemon_new(&daemon_here, config, &options, env) == 0);
 	FUZZ_CHECK(sd_event_default(&event) == 0 || event);
 }
 
-/* --- a client ----------------------------------------------------------------------------------
- */
+/* --- a client -------------------------------------------------------------------------------- */
 
 static void turn(void)
 {

@@ -510,19 +510,19 @@ class World:
         self.logs.append(program)
         if wait:
             self.daemon = program
-            wait_for(lambda: self.is_served() or not program.is_running(), "tfqd's socket")
-            if program.is_running():
-                self.answers()
+            wait_for(lambda: self.answers() or not program.is_running(), "tfqd's answer")
             check(program.is_running(), f"tfqd ended at once: {program.err}")
         return program
 
     def answers(self):
-        """One can connect to it before it has begun to listen: it is up once it says something."""
+        """One can connect to it before it has begun to listen, and to a child of one that was killed, which has not
+        let go of its socket yet: it is up once it says something."""
         try:
             with Varlink(self.socket) as varlink:
                 varlink.call("org.varlink.service.GetInfo")
-        except (OSError, EOFError):
-            pass  # it has ended; who started it will see
+                return True
+        except (OSError, EOFError, ConnectionError):
+            return False
 
     def is_served(self):
         try:
