@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	helper->len = helper->is_too_long ? HELPER_ANSWER_MAX : input.left;
 	memcpy(helper->answer, input.at, helper->len);
 	told = 0;
-	tell(helper, &info);
+	tell(helper, &(struct end){ .info = &info });
 	FUZZ_CHECK(told == 1);
 	free(helper);
 	return 0;
