@@ -113,7 +113,8 @@ static void on_trouble(struct lane *lane, struct job *active, unsigned events)
 		scheduler_changed(scheduler, active);
 }
 
-/* Its runner has stopped it by now, by the same clock; nothing that comes later brings it back. */
+/* Its runner has stopped it by now, by the same clock; nothing that comes later brings it back. One
+ * that its user has stopped has not: what is left then dies with its unit. */
 static void on_expired(struct lane *lane, struct job *active)
 {
 	journal_tell(
@@ -122,6 +123,8 @@ static void on_expired(struct lane *lane, struct job *active)
 		lane->line->name, lock_error(lane->lock));
 	if (!active || !job_status_is_running(active->status))
 		return;
+	if (active->is_fenced)
+		runner_link_kill(active);
 	active->is_lock_lost = true;
 	job_set_message(active,
 			"the lock could not be renewed before its lease ran out, so terraform was "

@@ -97,8 +97,8 @@ int launcher_unit_start_helper(struct launcher_unit **ret, struct launcher *laun
 			       void *userdata);
 
 /* One that another tfqd has started, by its cgroup. Return: 0; -ESRCH if nothing lives there. */
-int launcher_unit_find(struct launcher_unit **ret, sd_event *event, const char *cgroup,
-		       launcher_end_fn end, void *userdata);
+int launcher_unit_find(struct launcher_unit **ret, struct launcher *launcher, sd_event *event,
+		       const char *cgroup, launcher_end_fn end, void *userdata);
 
 /*
  * Process @pid says that it is the first of the unit. Return: 0 and its cgroup, the caller's to

@@ -29,7 +29,7 @@
 #define RETRY_MAX    100 /* 10 s: what of the same name is in the way is gone by then */
 
 struct launcher_unit {
-	struct launcher *launcher; /* NULL: found, not started */
+	struct launcher *launcher; /* NULL: none, so that it can only be watched */
 	sd_event *event;
 	const struct job *job; /* NULL: a helper */
 	char name[NAME_MAX_LEN];
@@ -424,8 +424,8 @@ int launcher_unit_start_helper(struct launcher_unit **ret, struct launcher *laun
 
 /* --- one that runs --------------------------------------------------------------------------- */
 
-int launcher_unit_find(struct launcher_unit **ret, sd_event *event, const char *cgroup,
-		       launcher_end_fn end, void *userdata)
+int launcher_unit_find(struct launcher_unit **ret, struct launcher *launcher, sd_event *event,
+		       const char *cgroup, launcher_end_fn end, void *userdata)
 {
 	const char *slash = strrchr(cgroup, '/');
 	struct launcher_unit *unit;
@@ -436,6 +436,7 @@ int launcher_unit_find(struct launcher_unit **ret, sd_event *event, const char *
 	r = unit_new(&unit, event, end, userdata);
 	if (r < 0)
 		return r;
+	unit->launcher = launcher;
 	(void)snprintf(unit->name, sizeof(unit->name), "%s", slash ? slash + 1 : cgroup);
 	return keep(ret, unit, watch(unit, cgroup));
 }
@@ -476,7 +477,7 @@ int launcher_unit_claim(struct launcher_unit *unit, pid_t pid, char **ret_cgroup
 
 void launcher_unit_kill(struct launcher_unit *unit)
 {
-	if (launcher_connect(unit->launcher) < 0)
+	if (!unit->launcher || launcher_connect(unit->launcher) < 0)
 		return;
 	(void)sd_bus_call_method_async(unit->launcher->bus, NULL, SYSTEMD_NAME, SYSTEMD_PATH,
 				       SYSTEMD_MANAGER, "KillUnit", NULL, NULL, "ssi", unit->name,

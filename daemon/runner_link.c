@@ -108,6 +108,12 @@ bool runner_link_lives(const struct job *job)
 		proc_start(job->runner_pid) == job->runner_start);
 }
 
+void runner_link_kill(struct job *job)
+{
+	if (job->unit)
+		launcher_unit_kill(job->unit);
+}
+
 void runner_link_forget(struct job *job)
 {
 	job->runner_pid = 0;
@@ -138,8 +144,8 @@ int runner_link_watch(struct scheduler *scheduler, struct job *job)
 	int fd, r;
 
 	if (job->cgroup)
-		return launcher_unit_find(&job->unit, scheduler->setup.event, job->cgroup,
-					  on_end_of_unit, job);
+		return launcher_unit_find(&job->unit, scheduler->setup.launcher,
+					  scheduler->setup.event, job->cgroup, on_end_of_unit, job);
 	fd = proc_watch(job->runner_pid, job->runner_start);
 	if (fd < 0)
 		return fd;

@@ -225,6 +225,8 @@ int runner_link_watch(struct scheduler *scheduler, struct job *job);
 bool runner_link_lives(const struct job *job);
 /* Nothing of the runner lives any more. */
 void runner_link_forget(struct job *job);
+/* SIGKILL to all of its unit, the runner too. Where it has none, nothing can be done. */
+void runner_link_kill(struct job *job);
 /* Process @pid says that it is the runner of the unit that was started for @job. Return: 0, or a
  * negative errno. */
 int runner_link_claim(struct scheduler *scheduler, struct job *job, pid_t pid);

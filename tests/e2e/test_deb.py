@@ -6,18 +6,16 @@ import glob
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import HERE, ROOT, Skip, case, check, contains, main, same, wait_for  # noqa: E402
+from box import USERS, Box  # noqa: E402
+from deb import package, run  # noqa: E402
+from harness import HERE, HOLD, ROOT, Skip, case, check, contains, main, ran, same, wait_for  # noqa: E402
 
 BOX = os.path.join(HERE, "systemd-box")
-BUILD_SECONDS = 600
-STEP_SECONDS = 120
 CASE_SECONDS = 900
-DEBS = os.path.join(ROOT, "build", "deb")
 
 # Prints its name, and runs until somebody makes the file "go" in its directory.
 TERRAFORM = """#!/bin/sh
@@ -29,35 +27,6 @@ echo $$ >pid
 while ! [ -e go ]; do sleep 0.05; done
 echo "terraform ends"
 """
-
-
-def run(*argv, cwd=None, seconds=STEP_SECONDS, code=0):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    result = subprocess.run(argv, cwd=cwd, env={**env, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            timeout=seconds, check=False)
-    check(code is None or result.returncode == code, f"{' '.join(argv)}: exit code {result.returncode}\n{result.stdout}")
-    return result.stdout
-
-
-def need(*tools):
-    for tool in tools:
-        if not shutil.which(tool):
-            raise Skip(f"there is no {tool}: apt-get install debhelper dpkg-dev")
-
-
-def package():
-    """Build it, unless what lies there is newer than all that it is made of. Return the path of the .deb."""
-    need("dh", "dpkg-buildpackage", "dpkg-deb")
-    sources = [path for folder in ("client", "common", "daemon", "runner", "units", "conf", "man", "debian")
-               for path in glob.glob(os.path.join(ROOT, folder, "**"), recursive=True) if os.path.isfile(path)]
-    newest = max(os.path.getmtime(path) for path in [*sources, os.path.join(ROOT, "Makefile")])
-    found = glob.glob(os.path.join(DEBS, "tfqd_*.deb"))
-    if not found or os.path.getmtime(found[0]) < newest:
-        run("make", "-o", "debdeps", "deb", cwd=ROOT, seconds=BUILD_SECONDS)
-        found = glob.glob(os.path.join(DEBS, "tfqd_*.deb"))
-    same(len(found), 1, f"how many packages are in {DEBS}")
-    return found[0]
 
 
 def newer(deb, folder):
@@ -186,6 +155,84 @@ def life():
             machine.sh("dpkg --purge tfqd")
             machine.sh("! ls -d /var/lib/tfqd /run/tfqd /etc/tfqd 2>/dev/null")
             same(machine.sh("find /etc/systemd /usr/lib/systemd /lib/systemd -name 'tfq*'"), "", "units that are left")
+
+
+# --- all of it --------------------------------------------------------------------------
+
+class Bastion(Box):
+    """A box in which tfqd came with its package."""
+
+    def install(self):
+        shutil.copy(package(), os.path.join(self.path, "tfqd.deb"))
+        super().install()
+        parts = self.set_up.split(" && ")
+        parts[:3] = ["rm -f /usr/sbin/policy-rc.d", "mkdir -p /etc/tfqd /etc/systemd/system/tfqd.service.d",
+                     f"cp '{self.path}/installed/etc/tfqd/tfqd.conf' /etc/tfqd/tfqd.conf",
+                     "printf '[Service]\\nWatchdogSec=3s\\n' >/etc/systemd/system/tfqd.service.d/watchdog.conf",
+                     f"DEBIAN_FRONTEND=noninteractive dpkg --force-confold --install '{self.path}/tfqd.deb' >/dev/null"]
+        self.set_up = " && ".join(part for part in parts if "systemctl enable" not in part)
+
+
+def queue_all(box, round_of):
+    """Each user on each of three states, whose locks are in S3, in DynamoDB, and in both; the first of each runs, and
+    waits. Return [(directory, name)] of each state."""
+    lines = []
+    for mode in ("s3", "dynamodb", "both"):
+        line = []
+        for i, user in enumerate(USERS):
+            name = f"{round_of}-{mode}-{user}"
+            work = box.directory_of(user, name, key=f"{round_of}/{mode}.tfstate", mode=mode,
+                                    command=HOLD if i == 0 else "true")
+            box.queue(user, work, name)
+            line.append((work, name))
+        line[0][0].wait_started(line[0][1])
+        lines.append(line)
+    return lines
+
+
+def check_line(box, line):
+    """All of it has run, one after the other, in order; nothing of a lock is left, and the state is whole."""
+    spans = []
+    for work, name in line:
+        same(box.wait_job(name, "done", "failed", "lost", "cancelled")["status"], "done", name)
+        spans += [(span.start, span.end) for span in work.spans()]
+    same((len(spans), sorted(spans)), (len(line), spans), "who ran when")
+    check(all(one[1] <= other[0] for one, other in zip(spans, spans[1:])), f"two at once: {spans}")
+    box.wait_unlocked(line[0][0].key)
+    check(box.item(line[0][0].key) is None, "a lock is left in the table")
+    check(box.state(line[0][0].key)["serial"] > 0, "the state is not whole")
+
+
+@case("on a bastion: three users, locks in S3, DynamoDB and both, a restart, a hang, a power cut: every promise holds",
+      seconds=CASE_SECONDS)
+def bastion():
+    with Bastion("[lock]\nstop_grace = 20s\n") as box:
+        lines = queue_all(box, "first")
+        box.sh("systemctl restart tfqd")
+        stopped = box.property("tfqd", "MainPID")
+        box.sh(f"kill -STOP {stopped}")
+        wait_for(lambda: box.property("tfqd", "MainPID") not in (stopped, "0"), "the watchdog")
+        for line in lines:
+            same(box.wait_job(line[0][1], "running")["status"], "running", "what ran before")
+            line[0][0].write("end", "")
+        for line in lines:
+            check_line(box, line)
+
+        lines = queue_all(box, "second")
+        box.reboot("--crash")
+        for line in lines:
+            statuses = [box.job_of(name)["status"] for _, name in line]
+            same(statuses, ["lost", "failed", "failed"], "what ran, and what waited, at the power cut")
+            contains(box.job_of(line[1][1])["message"], "queue it again")
+            work, name = line[0]
+            result = box.typed("alice", work, "--wait-timeout", "1s", *work.apply_argv("too early"))
+            same(result.code, 124, f"an apply before somebody has looked ({result.err})")
+            box.sh(f"tfq resume '{box.job_of(name)['state']}'")
+            work.write("end", "")
+            result = ran(box.typed("alice", work, *work.apply_argv("again")))
+            contains(result.out, "Apply complete!")
+            box.wait_unlocked(work.key)
+            check(box.item(work.key) is None, "a lock is left in the table")
 
 
 main()

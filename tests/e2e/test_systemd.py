@@ -196,6 +196,21 @@ def killed_runner():
         finish(box, next_one, "next")
 
 
+@case("a runner that its user has stopped does not keep terraform alive beyond the lease: the whole unit is killed")
+def stopped_runner():
+    short = ("[lock]\nlease = 10s\nrenew = 1s\nstop_grace = 2s\npoll_min = 100ms\npoll_max = 200ms\n"
+             "[aws]\nrequest_timeout = 400ms\nconnect_timeout = 300ms\n")
+    with Box(short) as box:
+        work, number = begin(box, "alice", "stopped", command=STRAY + HOLD)
+        wait_for(lambda: work.has("stray"), "the stray process")
+        box.sh(f"kill -STOP {box.property(unit_of(number), 'MainPID')}")
+        box.server.set_faults([{"service": "s3", "do": "drop-before", "count": -1}])
+        box.wait_job("stopped", "lost")
+        same(box.cgroup_of(unit_of(number)), None, "what lives in its cgroup")
+        check(not lives(box, work.read("stray").strip()), "the stray process lives")
+        box.server.set_faults([])
+
+
 def line_of(journal, text):
     found = [number for number, line in enumerate(journal.splitlines()) if text in line]
     check(found, f"the journal lacks {text!r}")
