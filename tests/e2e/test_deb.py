@@ -128,10 +128,10 @@ def life():
             machine.sh(f"dpkg --install {folder}/first.deb")
             same(machine.sh("systemctl is-active tfqd.socket tfqd.service"), "active\nactive", "socket and service")
             same(machine.sh("systemctl is-enabled tfqd.socket tfqd.service"), "enabled\nenabled", "socket and service")
-            same(machine.sh("stat -c '%U %G %a' /run/tfqd/tfqd.sock"), "root tfqd 660", "the socket")
+            same(machine.sh("stat -c '%U %G %a' /run/tfqd/tfqd.sock"), "root tfq 660", "the socket")
             machine.sh("tfq queue")
             contains(machine.sh("tfq queue", code=77, user="alice"), "tfqd")
-            machine.sh("usermod -aG tfqd alice")
+            machine.sh("usermod -aG tfq alice")
             number, work = begin_job(machine, folder)
 
             before, inode = machine.pid(), machine.sh("stat -c %i /run/tfqd/tfqd.sock")

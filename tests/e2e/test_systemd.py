@@ -74,7 +74,7 @@ def three_users():
 def exact_groups():
     with Box(CONFIG) as box:
         work = box.directory_of("alice", "fewer", command=SEEN + "true")
-        tfqd = box.sh("getent group tfqd | cut -d: -f3")
+        tfqd = box.sh("getent group tfq | cut -d: -f3")
         box.sh("usermod -aG dbops alice")
         variables = " ".join(f"{name}={box.env[name]}" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         box.sh(f"cd {work.path} && {variables} setpriv --reuid 2001 --regid 2101 --groups {tfqd} "
@@ -264,7 +264,7 @@ def starts():
 
         box.enter("systemctl", "restart", "dbus")
         box.sh(f"chmod -R a+rwX {work.path}")
-        tfqd = box.sh("getent group tfqd | cut -d: -f3")
+        tfqd = box.sh("getent group tfq | cut -d: -f3")
         variables = " ".join(f"{name}={box.env[name]}" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         box.sh(f"cd {work.path} && {variables} setpriv --reuid 4711 --regid {tfqd} --clear-groups "
                f"tfq -d --label unknown {' '.join(work.apply_argv('unknown'))}")

@@ -79,7 +79,7 @@ class Box(World):
         script += [f"groupadd -g {number} {name}" for name, number in GROUPS.items()]
         for name, number in USERS.items():
             group = "dbops" if name == "carol" else "netops"
-            script.append(f"useradd -u {number} -g {group} -G tfqd -m -s /bin/sh {name}")
+            script.append(f"useradd -u {number} -g {group} -G tfq -m -s /bin/sh {name}")
         script.append("systemctl enable --now -q tfqd.socket")
         script.append("systemctl enable -q tfqd.service")
         self.set_up = " && ".join(script)
