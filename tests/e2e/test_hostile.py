@@ -480,7 +480,9 @@ def memory():
                 error = varlink.receive().get("error")
                 if error:
                     break
-        same((error, count), ("io.tfqd.QueueFull", 128 * MIB // 900600), "when it is refused")
+        same(error, "io.tfqd.QueueFull", "the error")
+        fit = 128 * MIB // sum(len(variable) + 1 for variable in parameters["environment"])
+        check(fit - 2 <= count <= fit, f"{count} jobs were taken, and {fit} fit")
         for _ in range(3):
             result = work.tfq("-d", "apply", env={name: value for name, value in variables.items() if name != "LARGE8"},
                               **world.become(world.nobody))
