@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 
-from harness import BUILD, HERE, ROOT, Skip, World, check, ran, wait_for
+from harness import BUILD, HERE, ROOT, Skip, World, check, is_plain, ran, wait_for
 
 SYSTEMD_BOX = os.path.join(HERE, "systemd-box")
 CLONE_NEWNET = 0x40000000
@@ -26,7 +26,7 @@ def need_systemd():
     for tool in NEEDED:
         if not shutil.which(tool):
             raise Skip(f"there is no {tool} to boot a systemd in a box with")
-    if os.path.dirname(BUILD) == os.path.join(ROOT, "build"):
+    if not is_plain():
         raise Skip("what sanitizers and gcov need, the service's sandbox takes away")
     made = subprocess.run(["unshare", "--mount", "--pid", "--net", "--cgroup", "--fork", "true"], capture_output=True,
                           timeout=20, check=False)

@@ -68,6 +68,13 @@ class Skip(Exception):
 
 # --- saying what is expected ------------------------------------------------------------
 
+def is_plain():
+    """Is it what is installed? With sanitizers, or for coverage, memory and time say nothing of tfqd."""
+    with open(TFQD, "rb") as file:
+        data = file.read()
+    return b"__asan_init" not in data and b"__ubsan" not in data and b"__gcov" not in data
+
+
 def same(got, want, what="it"):
     if got != want:
         raise AssertionError(f"{what} is {got!r}, not {want!r}")
