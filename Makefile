@@ -162,7 +162,7 @@ lintdeps:
 ifneq ($(filter check chaos,$(MAKECMDGOALS)),)
 $(BUILD)/flags: | testdeps
 endif
-ifneq ($(filter soak demo bench,$(MAKECMDGOALS)),)
+ifneq ($(filter soak demo bench scale,$(MAKECMDGOALS)),)
 $(BUILD)/flags: | demodeps
 endif
 
@@ -203,7 +203,11 @@ demo: demodeps $(PROGRAMS) ## Show what it does, against a store on this machine
 
 .PHONY: bench
 bench: demodeps $(PROGRAMS) ## Measure it beside what people use today
-	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py --out $(BUILD)/bench
+
+.PHONY: scale
+scale: demodeps $(PROGRAMS) ## Measure how its cost grows with jobs, clients and locks
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/scale.py --out $(BUILD)/bench
 
 .PHONY: coverage
 coverage: ## Measure what the tests cover (with gcovr: build/coverage/index.html)

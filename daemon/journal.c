@@ -75,6 +75,14 @@ static void begin(struct entry *entry, enum journal_kind kind, const char *befor
 	add(entry, "MESSAGE_ID=%s", kinds[kind].id);
 }
 
+/* Return: the sentence, the caller's, or NULL when out of memory. */
+__attribute__((format(printf, 1, 0))) static char *compose(const char *format, va_list ap)
+{
+	char *message;
+
+	return vasprintf(&message, format, ap) < 0 ? NULL : message;
+}
+
 void journal_job(enum journal_kind kind, const struct job *job, const char *format, ...)
 {
 	AUTO_FREE char *message = NULL;
@@ -85,8 +93,7 @@ void journal_job(enum journal_kind kind, const struct job *job, const char *form
 	if (!log_is_wanted(kinds[kind].level))
 		return;
 	va_start(ap, format);
-	if (vasprintf(&message, format, ap) < 0)
-		message = NULL;
+	message = compose(format, ap);
 	va_end(ap);
 	if (!message)
 		return;
@@ -117,8 +124,7 @@ void journal_tell(enum journal_kind kind, const struct journal_about *about, con
 	if (!log_is_wanted(kinds[kind].level))
 		return;
 	va_start(ap, format);
-	if (vasprintf(&message, format, ap) < 0)
-		message = NULL;
+	message = compose(format, ap);
 	va_end(ap);
 	if (!message)
 		return;
