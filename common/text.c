@@ -58,6 +58,12 @@ static bool is_control(uint32_t c)
 	       (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069); /* bidi overrides */
 }
 
+/* Unicode 3.4, D14: never for interchange. XML refuses some of them, terminals guess. */
+static bool is_noncharacter(uint32_t c)
+{
+	return (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef);
+}
+
 char *text_printable(char *buf, size_t size, const char *text)
 {
 	size_t used = 0;
@@ -65,7 +71,7 @@ char *text_printable(char *buf, size_t size, const char *text)
 	while (*text) {
 		uint32_t c = 0;
 		const size_t len = utf8_char(text, &c);
-		const bool is_good = len > 0 && !is_control(c);
+		const bool is_good = len > 0 && !is_control(c) && !is_noncharacter(c);
 		const size_t out = is_good ? len : 1;
 
 		if (used + out >= size)

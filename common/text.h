@@ -7,8 +7,9 @@
 
 /*
  * Copy @text to @buf of @size bytes (1 at least), NUL-ended, cut at a character's
- * end. Control characters (C0, DEL, C1) and line and paragraph separators become
- * '?', and so does every byte that is no UTF-8. @text may be @buf. Return: @buf.
+ * end. Control characters (C0, DEL, C1), line and paragraph separators and what
+ * Unicode calls no character become '?', and so does every byte that is no UTF-8.
+ * @text may be @buf. Return: @buf.
  */
 char *text_printable(char *buf, size_t size, const char *text);
 

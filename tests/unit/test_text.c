@@ -23,7 +23,14 @@ static const struct {
 	{ "\xee\x80\x80", "\xee\x80\x80", true },       /* U+E000, behind them */
 	{ "\xef\xbf\xbd", "\xef\xbf\xbd", true },
 	{ "\xf0\x90\x80\x80", "\xf0\x90\x80\x80", true },
-	{ "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf", true }, /* U+10FFFF, the last */
+	{ "\xf4\x8f\xbf\xbd", "\xf4\x8f\xbf\xbd", true }, /* U+10FFFD, the last */
+
+	/* what is no character by Unicode's word: XML takes no U+FFFE */
+	{ "\xef\xbf\xbe\xef\xbf\xbf", "??", true },
+	{ "\xef\xb7\x8f\xef\xb7\x90", "\xef\xb7\x8f?", true }, /* U+FDCF, U+FDD0 */
+	{ "\xef\xb7\xaf\xef\xb7\xb0", "?\xef\xb7\xb0", true }, /* U+FDEF, U+FDF0 */
+	{ "\xf0\x9f\xbf\xbe", "?", true },             /* U+1FFFE */
+	{ "\xf4\x8f\xbf\xbf", "?", true },             /* U+10FFFF */
 
 	/* controls */
 	{ "a\nb\tc\rd", "a?b?c?d", true },
