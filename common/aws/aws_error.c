@@ -72,14 +72,16 @@ static size_t character_len(const unsigned char *text, size_t left)
 	return 0;
 }
 
+/* A control character, U+FFFE or U+FFFF. */
 static bool is_control(const unsigned char *text, size_t len)
 {
 	return (len == 1 && (text[0] < 0x20 || text[0] == 0x7f)) ||
-	       (len == 2 && text[0] == 0xc2 && text[1] < 0xa0);
+	       (len == 2 && text[0] == 0xc2 && text[1] < 0xa0) ||
+	       (len == 3 && text[0] == 0xef && text[1] == 0xbf && text[2] >= 0xbe);
 }
 
-/* Put '?' for what is no UTF-8 and for control characters but @keep. Return: the new length. */
-static size_t make_printable(char *text, size_t len, const char *keep)
+/* Put '?' for what no document may hold. Return: the new length. */
+static size_t make_document(char *text, size_t len)
 {
 	size_t to = 0;
 
@@ -87,7 +89,7 @@ static size_t make_printable(char *text, size_t len, const char *keep)
 		const unsigned char *at = (const unsigned char *)text + from;
 		const size_t n = character_len(at, len - from);
 
-		if (n == 0 || (is_control(at, n) && (!*at || !strchr(keep, *at)))) {
+		if (n == 0 || (is_control(at, n) && (!*at || !strchr(XML_WHITESPACE, *at)))) {
 			text[to++] = SUBSTITUTE;
 			from += n ? n : 1;
 		} else {
@@ -160,7 +162,7 @@ static void XMLCALL on_end(void *userdata, const char *name)
 	if (reader->member && reader->depth == reader->error_depth + 1) {
 		char *member = TAKE_PTR(reader->member);
 
-		member[make_printable(member, strlen(member), "")] = '\0';
+		(void)text_printable(member, strlen(member) + 1, member);
 	}
 	if (reader->depth == reader->error_depth)
 		reader->error_depth = 0;
@@ -219,7 +221,7 @@ void aws_error_parse(struct aws_error *ret, const void *body, size_t len)
 
 	/* expat would give up at the first bad byte, and the code be lost for a bad message. */
 	memcpy(text, body, len);
-	len = make_printable(text, len, XML_WHITESPACE);
+	len = make_document(text, len);
 
 	reader.parser = parser;
 	XML_SetUserData(parser, &reader);
