@@ -310,10 +310,36 @@ int backend_parse(struct backend **ret, const struct backend_source *source, cha
 	return 0;
 }
 
+int backend_outline(struct backend **ret, const struct backend *backend)
+{
+	CLEANUP(backend_freep) struct backend *outline = calloc(1, sizeof(*outline));
+
+	if (!outline)
+		return -ENOMEM;
+	outline->kind = backend->kind;
+	outline->identity = strdup(backend->identity);
+	outline->name = strdup(backend->name);
+	outline->workspace = strdup(backend->workspace);
+	if (!outline->identity || !outline->name || !outline->workspace)
+		return -ENOMEM;
+	*ret = TAKE_PTR(outline);
+	return 0;
+}
+
+struct backend *backend_ref(struct backend *backend)
+{
+	backend->others++;
+	return backend;
+}
+
 struct backend *backend_free(struct backend *backend)
 {
 	if (!backend)
 		return NULL;
+	if (backend->others > 0) {
+		backend->others--;
+		return NULL;
+	}
 
 	secret_free(backend->http_proxy); /* may hold a password */
 	secret_free(backend->https_proxy);

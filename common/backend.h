@@ -79,6 +79,8 @@ struct backend {
 	bool has_assume_role; /* assume_role or assume_role_with_web_identity (or OpenTofu's flat
 				 role_arn) */
 	bool has_proxy;       /* http_proxy, https_proxy or no_proxy in the block */
+
+	unsigned others; /* that hold it: backend_ref() */
 };
 
 /*
@@ -126,6 +128,13 @@ DEFINE_FREEP(backend_source);
 int backend_parse(struct backend **ret, const struct backend_source *source, char *const *env,
 		  bool require_lock, char **ret_error);
 
-/* Wipes the secrets. Return: NULL. */
+/* What is told of @backend to everybody: identity, name, workspace; the other texts are NULL.
+ * Return: 0 or -ENOMEM. */
+int backend_outline(struct backend **ret, const struct backend *backend);
+
+/* One more holds it, who frees it, too. Return: @backend. */
+struct backend *backend_ref(struct backend *backend);
+
+/* The last one who holds it wipes the secrets. Return: NULL. */
 struct backend *backend_free(struct backend *backend);
 DEFINE_FREEP(backend);

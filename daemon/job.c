@@ -64,12 +64,24 @@ void job_close_fds(struct job *job)
 	close_fd(&job->stdin_fd);
 }
 
-void job_forget_secrets(struct job *job)
+static void forget_env(struct job *job)
 {
 	for (char **variable = job->env; variable && *variable; variable++)
 		explicit_bzero(*variable, strlen(*variable));
 	job->env = tfargs_strv_free(job->env);
+}
+
+void job_forget_secrets(struct job *job)
+{
+	forget_env(job);
 	job_close_fds(job);
+}
+
+void job_reduce(struct job *job, struct backend *backend)
+{
+	forget_env(job);
+	backend_free(job->backend);
+	job->backend = backend;
 }
 
 struct job *job_free(struct job *job)

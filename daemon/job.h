@@ -50,14 +50,14 @@ struct job {
 
 	/* what is to be run */
 	char **argv;           /* as typed after "tfq", without tfq's own options */
-	char **env;            /* secrets: only ever in memory */
+	char **env;            /* secrets: only ever in memory; NULL while it dozes */
 	char *directory;       /* where it was typed */
 	char *state_directory; /* where terraform runs, after -chdir */
 	char *client;          /* path of the tfq that asked: never to be taken for terraform */
 	char *command;         /* argv for people: printable, bounded */
 	char *label, *reason;  /* printable; NULL: none */
 	mode_t umask;
-	struct backend *backend;
+	struct backend *backend; /* no more than backend_outline() once it dozes, or is over */
 	const char *subcommand; /* static, or one of the texts */
 	const char *operation;
 	char *subcommand_text, *operation_text; /* of a job that was read from the store */
@@ -85,6 +85,9 @@ struct job {
 	unsigned rows, columns;
 
 	size_t secret_bytes; /* of its words and its environment, when it was submitted */
+	bool is_in_vault;    /* what it takes to run it can be read back */
+	bool is_considered;  /* whether it may doze: scheduler_doze() */
+	bool is_dozing;      /* it is read back before it is run: scheduler_wake() */
 
 	/* the store */
 	uint64_t submitted; /* number of its first write; 0 once it is known to be on disk */
@@ -154,6 +157,9 @@ void job_close_fds(struct job *job);
 /* Forget what only a run needs, once there can be none any more: environment, credentials,
  * descriptors. */
 void job_forget_secrets(struct job *job);
+
+/* Forget the environment; @backend, which is the job's from now on, is all that it knows of its own. */
+void job_reduce(struct job *job, struct backend *backend);
 
 /* Does tfqd hold the lock for it? Otherwise terraform does. */
 bool job_is_locked_by_us(const struct job *job);

@@ -71,6 +71,7 @@ void lane_free(struct lane *lane)
 		return;
 	lock_free(lane->lock);
 	identity_unref(lane->identity);
+	backend_free(lane->outline);
 	free(lane->lock_key);
 	sd_event_source_disable_unref(lane->quarantine);
 	sd_event_source_disable_unref(lane->regain);
@@ -234,6 +235,11 @@ void lane_acquire(struct lane *lane, struct job *job)
 {
 	int r;
 
+	if (scheduler_wake(lane->scheduler, job) < 0) {
+		job->is_refused = true;
+		scheduler_pump_soon(lane->scheduler);
+		return;
+	}
 	r = runner_link_start(lane->scheduler, job);
 	if (r < 0) {
 		scheduler_refuse_soon(lane->scheduler, job, "cannot start a runner as %s: %s",
@@ -397,6 +403,8 @@ void lane_hand_on(struct lane *lane, const struct job *job)
 	lane->is_handed_over = lane->may_go_early = false;
 	if (lane->is_quarantined)
 		return; /* the lock stays as it is until that is over */
+	if (next && scheduler_wake(lane->scheduler, next) < 0)
+		next = NULL; /* its turn comes, and it is told */
 	if (!can_hand_over(lane, job, next)) {
 		release(lane, false);
 		return;

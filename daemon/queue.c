@@ -12,6 +12,7 @@
 struct user {
 	uid_t uid;
 	uint64_t waiting, active;
+	size_t secret_bytes; /* of those */
 	LIST_ENTRY(user) link;
 };
 
@@ -171,6 +172,7 @@ int queue_add(struct queue *queue, struct job *job, uint64_t max_in_line)
 	touch(line);
 	queue->waiting_count++;
 	user->waiting++;
+	user->secret_bytes += job->secret_bytes;
 	return 0;
 }
 
@@ -228,6 +230,7 @@ int queue_restore(struct queue *queue, struct job *job, bool is_active)
 		return -ENOMEM;
 	assert(!is_active || !line->active);
 	job->line = line;
+	user->secret_bytes += job->secret_bytes;
 	touch(line);
 	if (is_active) {
 		line->active = job;
@@ -256,13 +259,11 @@ static void leave_waiting(struct queue *queue, struct job *job)
 
 void queue_remove(struct queue *queue, struct job *job)
 {
+	struct user *user = find_user(queue, job->owner.uid);
 	struct line *line = job->line;
 
-	assert(line);
+	assert(line && user);
 	if (line->active == job) {
-		struct user *user = find_user(queue, job->owner.uid);
-
-		assert(user);
 		line->active = NULL;
 		touch(line);
 		queue->active_count--;
@@ -270,6 +271,7 @@ void queue_remove(struct queue *queue, struct job *job)
 	} else {
 		leave_waiting(queue, job);
 	}
+	user->secret_bytes -= job->secret_bytes;
 	job->line = NULL;
 }
 
@@ -372,6 +374,13 @@ bool queue_is_full(const struct queue *queue, uid_t uid)
 
 	return queue->active_count >= queue->limits.max_running ||
 	       (user && user->active >= queue->limits.max_running_per_user);
+}
+
+size_t queue_secret_bytes(const struct queue *queue, uid_t uid)
+{
+	const struct user *user = find_user(queue, uid);
+
+	return user ? user->secret_bytes : 0;
 }
 
 struct line *queue_first_line(const struct queue *queue)

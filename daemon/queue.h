@@ -93,6 +93,9 @@ struct job *queue_pick(const struct queue *queue);
 /* Would one more job of @uid have to wait for a place, whatever its state? */
 bool queue_is_full(const struct queue *queue, uid_t uid);
 
+/* job::secret_bytes of all that @uid has in it. */
+size_t queue_secret_bytes(const struct queue *queue, uid_t uid);
+
 /* The first that waits in @line, or NULL. */
 struct job *queue_head(const struct line *line);
 

@@ -24,20 +24,24 @@
 
 /* --- starting and watching ------------------------------------------------------------------- */
 
+/* A process of ours, and whose runner it is; it may outlive the job. */
+struct child {
+	struct scheduler *scheduler;
+	uint64_t job;
+};
+
 static int on_exit_of_runner(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
-	struct scheduler *scheduler = userdata;
+	const struct child *child = userdata;
+	struct scheduler *scheduler = child->scheduler;
+	struct job *job = scheduler_find(scheduler, child->job);
 	char how[64];
-	struct job *job;
 
 	/* It floats, so that it outlives its job; its work is done. This drops the last reference.
 	 */
 	(void)sd_event_source_set_floating(source, false);
 
-	TAILQ_FOREACH(job, &scheduler->all, in_all)
-	if (job->runner_pid == info->si_pid)
-		break;
-	if (!job)
+	if (!job || job->runner_pid != info->si_pid)
 		return 0;
 	(void)snprintf(how, sizeof(how),
 		       info->si_code == CLD_EXITED ? "its runner gave up with exit code %d"
@@ -61,9 +65,27 @@ static void on_end_of_unit(struct launcher_unit *unit, const char *why, void *us
 	scheduler_runner_died(lane_of(job->line)->scheduler, job, why ? why : how);
 }
 
-int runner_link_start(struct scheduler *scheduler, struct job *job)
+static int watch_child(struct scheduler *scheduler, const struct job *job, pid_t pid)
 {
 	CLEANUP(sd_event_source_unrefp) sd_event_source *source = NULL;
+	AUTO_FREE struct child *child = malloc(sizeof(*child));
+	int r;
+
+	if (!child)
+		return -ENOMEM;
+	*child = (struct child){ .scheduler = scheduler, .job = job->id };
+	r = sd_event_add_child(scheduler->setup.event, &source, pid, WEXITED, on_exit_of_runner,
+			       child);
+	if (r >= 0)
+		r = sd_event_source_set_destroy_callback(source, free);
+	if (r < 0)
+		return r;
+	(void)TAKE_PTR(child);
+	return sd_event_source_set_floating(source, true);
+}
+
+int runner_link_start(struct scheduler *scheduler, struct job *job)
+{
 	pid_t pid = 0;
 	int r;
 
@@ -78,10 +100,7 @@ int runner_link_start(struct scheduler *scheduler, struct job *job)
 		return r;
 	job->runner_pid = job->session = pid;
 	job->runner_start = proc_start(pid);
-	r = sd_event_add_child(scheduler->setup.event, &source, pid, WEXITED, on_exit_of_runner,
-			       scheduler);
-	if (r >= 0)
-		r = sd_event_source_set_floating(source, true);
+	r = watch_child(scheduler, job, pid);
 	if (r < 0)
 		journal_job(JOURNAL_RUNNER_TROUBLE, job, "cannot watch its runner: %s",
 			    strerror(-r));

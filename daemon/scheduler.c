@@ -202,7 +202,7 @@ static void count_end(const struct job *job)
 }
 
 /* What is to be forgotten of it is; what its lock still needs is kept until that is gone. */
-static void end_job(struct scheduler *scheduler, struct job *job, const struct lane *lane)
+static void end_job(struct scheduler *scheduler, struct job *job, struct lane *lane)
 {
 	if (job->ended_usec == 0)
 		job->ended_usec = clock_usec(CLOCK_REALTIME);
@@ -212,6 +212,7 @@ static void end_job(struct scheduler *scheduler, struct job *job, const struct l
 	runner_link_end(job);
 	job->preflight = preflight_free(job->preflight);
 	job_forget_secrets(job);
+	(void)scheduler_reduce(lane, job);
 	if (lane->kept_job != job->id && !scheduler->is_restoring)
 		vault_drop(scheduler->setup.vault, job->id);
 	scheduler->over_count++;

@@ -77,6 +77,7 @@ static int reserve(struct scheduler *scheduler, struct job *job, const json_t *p
 		r = job_files_reserve(scheduler->setup.jobs_dir, job->id);
 	if (r >= 0)
 		r = vault_put(scheduler->setup.vault, job->id, parameters);
+	job->is_in_vault = r >= 0;
 	if (r == -EOPNOTSUPP)
 		return 0; /* said at the start */
 	if (r < 0)
@@ -94,15 +95,8 @@ static void unreserve(struct scheduler *scheduler, struct job *job)
  * lot. */
 static bool holds_too_much(const struct scheduler *scheduler, const struct job *job)
 {
-	const struct job *other;
-	size_t bytes = job->secret_bytes;
-
-	TAILQ_FOREACH(other, &scheduler->all, in_all)
-	{
-		if (other->owner.uid == job->owner.uid && !job_status_is_final(other->status))
-			bytes += other->secret_bytes;
-	}
-	return bytes > SCHEDULER_BYTES_PER_USER;
+	return queue_secret_bytes(scheduler->queue, job->owner.uid) + job->secret_bytes >
+	       SCHEDULER_BYTES_PER_USER;
 }
 
 /* Return: 0, or why it would not be taken. */

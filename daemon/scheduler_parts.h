@@ -49,6 +49,7 @@ struct lane {
 	struct line *line;
 	struct lane_terms terms;
 	struct lock *lock;         /* NULL until it is needed first */
+	struct backend *outline;   /* of the jobs that doze; NULL: none does yet */
 	struct identity *identity; /* of the last that wanted the lock */
 	uint64_t told_job;         /* for whom the log knows of a foreign lock, with this ID */
 	char told_holder[LOCKINFO_TEXT_MAX];
@@ -135,6 +136,18 @@ void scheduler_decide(struct scheduler *scheduler, struct job *job);
  * are gone; or a negative errno, and *@ret_error may say more. */
 int scheduler_rebuild(struct job **ret, const struct scheduler *scheduler,
 		      const struct job *skeleton, const json_t *record, char **ret_error);
+
+/* scheduler_doze.c */
+
+/* Drop of @job, if it but waits, what is in the vault, too. Once for each job. */
+void scheduler_consider(struct job *job);
+/* The same for all that are on disk since. */
+void scheduler_doze(struct scheduler *scheduler);
+/* Read it back, before @job is run or its lock asked for. Return: 0; or a negative errno, and the
+ * job's message says why. */
+int scheduler_wake(struct scheduler *scheduler, struct job *job);
+/* Keep of @job, of the line of @lane, only what is told of it. Return: false when out of memory. */
+bool scheduler_reduce(struct lane *lane, struct job *job);
 
 /* scheduler_left.c */
 

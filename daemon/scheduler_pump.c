@@ -56,8 +56,8 @@ static void start_ahead(struct scheduler *scheduler, struct line *line)
 	struct job *head = queue_head(line);
 	int r;
 
-	if (!is_next(scheduler, line, head))
-		return;
+	if (!is_next(scheduler, line, head) || scheduler_wake(scheduler, head) < 0)
+		return; /* what cannot be run is told when its turn comes */
 	lane_prepare(lane_of(line), head);
 	if (head->runner_pid || head->unit)
 		return;
@@ -188,6 +188,7 @@ int scheduler_pump(sd_event_source *source, void *userdata)
 			queue_drop_line(scheduler->queue, line);
 		}
 	}
+	scheduler_doze(scheduler);
 	trim_history(scheduler);
 	scheduler->callbacks.on_counts(scheduler->userdata);
 

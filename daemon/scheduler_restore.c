@@ -168,7 +168,7 @@ void scheduler_decide(struct scheduler *scheduler, struct job *job)
 		return; /* it runs */
 	if (job->is_cancelled)
 		scheduler_step(scheduler, job, JOB_EV_CANCEL);
-	else if (!job->env)
+	else if (!job->env && !job->is_dozing)
 		give_up(scheduler, job, true);
 }
 
@@ -237,6 +237,7 @@ static int restore_waiting(struct scheduler *scheduler, struct job *job, bool is
 		give_up(scheduler, job, is_same_boot);
 	else if (job->is_cancelled && !is_alive)
 		scheduler_step(scheduler, job, JOB_EV_CANCEL);
+	scheduler_consider(job);
 	return 0;
 }
 
@@ -253,6 +254,7 @@ static int restore_live(struct scheduler *scheduler, struct job *job, const json
 	if (whole) {
 		job_free(job);
 		job = whole;
+		job->is_in_vault = true;
 	} else if (r != -ENOENT) {
 		job_set_message(job, "it cannot be run after tfqd's restart: %s",
 				error ? error : strerror(-r));

@@ -272,7 +272,8 @@ static int set_up(sqlite3 *db, const char *path, char *why, size_t why_size)
 	/* A log that a burst has blown up shrinks again. */
 	if (rc == SQLITE_OK) {
 		rc = sqlite3_exec(db,
-				  "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 8388608",
+				  "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 8388608; "
+				  "PRAGMA cache_size = -512", /* KiB: what is written is small */
 				  NULL, NULL, NULL);
 	}
 	if (rc == SQLITE_OK)

@@ -308,6 +308,11 @@ static int take_source(struct backend_source **ret, const struct job *job, const
 	return 0;
 }
 
+static bool is_lock_required(const struct config *config, const struct config_state *state)
+{
+	return state && state->has_require_lock ? state->require_lock : config->require_lock;
+}
+
 static int take_state(struct job *job, const json_t *parameters, const struct config *config,
 		      char **ret_error)
 {
@@ -324,7 +329,7 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 	if (r < 0)
 		return r == -ENOMEM ? r : -ENXIO;
 	state = config_state_match(config, job->backend->name);
-	if (state && state->has_require_lock ? state->require_lock : config->require_lock) {
+	if (is_lock_required(config, state)) {
 		CLEANUP(backend_freep) struct backend *again = NULL;
 
 		r = backend_parse(&again, source, job->env, true, ret_error);
@@ -338,6 +343,30 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 	if (!job->why_child)
 		job->why_child = why_child(job->backend);
 	job->is_state_known = strcmp(job->backend->workspace, "default") == 0;
+	return 0;
+}
+
+int submit_parse_again(struct job *job, const json_t *parameters, char **ret_error)
+{
+	CLEANUP(backend_source_freep) struct backend_source *source = NULL;
+	CLEANUP(backend_freep) struct backend *backend = NULL;
+	char **env = NULL;
+	int r;
+
+	r = take_strv(&env, json_object_get(parameters, "environment"), WIRE_ENV_MAX, "environment",
+		      ret_error);
+	if (r >= 0)
+		r = take_source(&source, job, parameters, ret_error);
+	if (r >= 0)
+		r = backend_parse(&backend, source, env, false, ret_error);
+	if (r >= 0 && strcmp(backend->identity, job->backend->identity) != 0)
+		r = explain(ret_error, -EBADMSG, "it is of another state");
+	if (r < 0) {
+		tfargs_strv_free(env);
+		return r;
+	}
+	job_reduce(job, TAKE_PTR(backend));
+	job->env = env;
 	return 0;
 }
 

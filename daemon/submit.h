@@ -25,6 +25,13 @@ struct submit_source {
 int submit_parse(struct job **ret, const json_t *parameters, const struct submit_source *source,
 		 const struct config *config, char **ret_error);
 
+/*
+ * Give @job back what job_reduce() took from it; @parameters are those that it was made of. Return:
+ * 0; -EBADMSG or another negative errno if they are not: then it is as it was, and *@ret_error may
+ * say more. -ENOMEM.
+ */
+int submit_parse_again(struct job *job, const json_t *parameters, char **ret_error);
+
 /* Take the next descriptor of @fds, a stream socket to show output on. Return: it, the caller's, or
  * -EBADMSG. */
 int submit_take_socket(struct varlink *fds);

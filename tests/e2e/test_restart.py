@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tfqd goes away and comes back: what waits and what runs is there again, and locks are known to be ours."""
+import json
 import os
 import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (KEY, World, case, check, contains, is_alive, lacks, main, ran, same, wait_for)  # noqa: E402
+from harness import (KEY, TFQ, World, case, check, contains, is_alive, lacks, main, ran, same, wait_for)  # noqa: E402
 
 LEASES = "[lock]\nlease = 20s\nrenew = 1s\nstop_grace = 2s\n[aws]\nrequest_timeout = 2s\n"
 
@@ -159,6 +160,61 @@ def forgotten():
         job = wait_over(world, second, "failed")
         contains(job["message"], "environment", "queue it again")
         lacks(str(work.order()), "b")
+
+
+MARKED = "echo ran $MARK in $(pwd) as $(umask): $*\n"
+
+
+def submit_marked(world, work, mark):
+    """Each with an environment, words and a umask of its own."""
+    env = {**world.fake_terraform(MARKED), "MARK": mark, "TF_VAR_padding": "x" * 4096}
+    argv = ["sh", "-c", f'umask 0{mark[-1]}7; exec "$@"', "sh", TFQ, "-d", "apply", f"-var=name={mark}"]
+    return int(ran(work.world.run(*argv, env=env, cwd=work.path)).out)
+
+
+@case("what waits for long runs with what it came with, also after a restart")
+def dozing():
+    with World(LEASES, terraform=False) as world:
+        work, other = (world.directory(name, key=f"{name}.tfstate", init="by hand") for name in ("work", "other"))
+        world.call("Pause")
+        numbers = [submit_marked(world, work if i % 3 else other, f"m{i}") for i in range(8)]
+        ran(work.tfq("cancel", str(numbers[7])))
+        ran(work.tfq("up", str(numbers[5])))
+        world.restart_daemon()
+        same({world.job(number)["status"] for number in numbers[:7]}, {"queued"})
+        world.call("Resume")
+        for i, number in enumerate(numbers[:7]):
+            wait_over(world, number)
+            folder = work if i % 3 else other
+            contains(ran(work.tfq("logs", str(number))).out,
+                     f"ran m{i} in {folder.path} as 00{i}7: apply -lock=false -var=name=m{i}")
+        started = {i: world.job(number)["started"] for i, number in enumerate(numbers[:7])}
+        same(sorted((1, 2, 4, 5), key=started.get), [5, 1, 2, 4], "the order")
+        same(os.listdir(world.vault()), [], "what is left of environments")
+
+
+@case("whose environment is gone when its turn comes is told so, and neither locks nor holds up the others")
+def gone_while_it_waited():
+    with World(LEASES, terraform=False) as world:
+        work = world.directory(init="by hand")
+        world.call("Pause")
+        numbers = [submit_marked(world, work, f"m{i}") for i in range(5)]
+        for i, half in ((0, False), (2, True), (4, False)):  # the first, one between, the last
+            path = os.path.join(world.vault(), str(numbers[i]))
+            if half:
+                os.truncate(path, 100)
+            else:
+                os.unlink(path)
+        world.call("Resume")
+        for i in (1, 3):
+            wait_over(world, numbers[i])
+        for i in (0, 2, 4):
+            job = wait_over(world, numbers[i], "failed")
+            contains(job["message"], "environment", "Bad message" if i == 2 else "it is gone", "queue it again")
+            same(job.get("started", 0), 0, "its start")
+        world.wait_unlocked()
+        ids = {json.loads(entry["body"])["ID"] for entry in world.lock_requests() if entry["method"] == "PUT"}
+        same(len(ids), 2, "the locks that were written")
 
 
 def queue_piped(world, script, text=""):

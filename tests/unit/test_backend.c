@@ -999,6 +999,39 @@ START_TEST(variable_that_is_not_utf8_is_refused)
 }
 END_TEST
 
+START_TEST(outline_tells_no_secret_and_is_shared)
+{
+	char identity[] = "s3 state prod.tfstate", name[] = "s3://state/prod.tfstate";
+	char workspace[] = "default", bucket[] = "state", secret[] = "hush";
+	const struct backend backend = {
+		.kind = BACKEND_S3,
+		.identity = identity,
+		.name = name,
+		.workspace = workspace,
+		.bucket = bucket,
+		.secret_key = secret,
+		.use_lockfile = true,
+	};
+	struct backend *outline = NULL;
+
+	ck_assert_int_eq(backend_outline(&outline, &backend), 0);
+	ck_assert_int_eq(outline->kind, BACKEND_S3);
+	ck_assert_str_eq(outline->identity, backend.identity);
+	ck_assert_str_eq(outline->name, backend.name);
+	ck_assert_str_eq(outline->workspace, backend.workspace);
+	ck_assert_ptr_ne(outline->name, backend.name);
+	ck_assert_ptr_null(outline->bucket);
+	ck_assert_ptr_null(outline->secret_key);
+
+	ck_assert_ptr_eq(backend_ref(outline), outline);
+	ck_assert_ptr_eq(backend_ref(outline), outline);
+	ck_assert_ptr_null(backend_free(outline));
+	ck_assert_ptr_null(backend_free(outline));
+	ck_assert_str_eq(outline->workspace, "default"); /* the first one's still */
+	ck_assert_ptr_null(backend_free(outline));
+}
+END_TEST
+
 START_TEST(free_takes_nothing)
 {
 	ck_assert_ptr_null(backend_free(NULL));
@@ -1031,6 +1064,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, bad_local_path_is_refused);
 	tcase_add_loop_test(tcase, other_states_are_told_apart, 0, COUNT(pairs));
 	tcase_add_test(tcase, variable_that_is_not_utf8_is_refused);
+	tcase_add_test(tcase, outline_tells_no_secret_and_is_shared);
 	tcase_add_test(tcase, free_takes_nothing);
 }
 

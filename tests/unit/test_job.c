@@ -92,6 +92,24 @@ START_TEST(secrets_go_when_they_are_needed_no_more)
 }
 END_TEST
 
+START_TEST(what_only_waits_is_reduced)
+{
+	struct job *job = make_job();
+	struct backend *outline = calloc(1, sizeof(*outline));
+	const int stdin_fd = job->stdin_fd;
+
+	wiped_count = 0;
+	job_reduce(job, outline);
+	ck_assert_ptr_eq(job->backend, outline);
+	ck_assert_ptr_null(job->env);
+	ck_assert_uint_ge(wiped_count, 1);
+	ck_assert_uint_eq(wiped_len[0], strlen("AWS_SECRET_ACCESS_KEY=hush"));
+	ck_assert_int_eq(job->stdin_fd, stdin_fd); /* these cannot be had again */
+	ck_assert_uint_gt(job->viewer_count, 0);
+	job_free(job);
+}
+END_TEST
+
 START_TEST(message_is_replaced_also_by_one_made_of_it)
 {
 	struct job *job = NULL;
@@ -138,6 +156,7 @@ static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, new_job_is_empty);
 	tcase_add_loop_test(tcase, secrets_go_when_they_are_needed_no_more, 0, 2);
+	tcase_add_test(tcase, what_only_waits_is_reduced);
 	tcase_add_test(tcase, message_is_replaced_also_by_one_made_of_it);
 	tcase_add_test(tcase, priorities_have_names);
 	tcase_add_test(tcase, who_locks_is_told);

@@ -397,6 +397,36 @@ START_TEST(ten_thousand_jobs_run_in_order)
 }
 END_TEST
 
+START_TEST(bytes_are_counted_while_a_job_is_there)
+{
+	struct queue *queue = make_queue(&wide);
+	struct job *jobs[4];
+
+	ck_assert_uint_eq(queue_secret_bytes(queue, 1), 0);
+	for (uint64_t i = 0; i < 4; i++) {
+		jobs[i] = make_job(i + 1, i < 2 ? "a" : "b", JOB_NORMAL, i < 3 ? 1 : 2);
+		jobs[i]->secret_bytes = (size_t)10 << i;
+	}
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_int_eq(queue_add(queue, jobs[i], 0), 0);
+	ck_assert_int_eq(queue_restore(queue, jobs[3], true), 0);
+	ck_assert_uint_eq(queue_secret_bytes(queue, 1), 70);
+	ck_assert_uint_eq(queue_secret_bytes(queue, 2), 80);
+	queue_activate(queue, jobs[0]);
+	ck_assert_uint_eq(queue_secret_bytes(queue, 1), 70);
+	queue_remove(queue, jobs[0]);
+	queue_remove(queue, jobs[1]);
+	queue_remove(queue, jobs[3]);
+	ck_assert_uint_eq(queue_secret_bytes(queue, 1), 40);
+	ck_assert_uint_eq(queue_secret_bytes(queue, 2), 0);
+	for (size_t i = 0; i < 4; i++) {
+		if (i != 2)
+			job_free(jobs[i]);
+	}
+	free_all(queue);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, first_come_first_served);
@@ -413,6 +443,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, line_stays_until_it_is_dropped);
 	tcase_add_test(tcase, job_without_a_line_is_first);
 	tcase_add_test(tcase, jobs_of_before_take_their_places_again);
+	tcase_add_test(tcase, bytes_are_counted_while_a_job_is_there);
 	tcase_add_test(tcase, ten_thousand_jobs_run_in_order);
 }
 
