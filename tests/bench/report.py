@@ -37,8 +37,8 @@ def print_table(rows):
     print()
 
 
-def print_targets(targets):
-    print_table([("", "target", "tfqd", "", "today")] + [
+def print_targets(targets, beside="today"):
+    print_table([("", "target", "tfqd", "", beside)] + [
         (one["what"], one["target"], one["is"], "met" if one["met"] else "MISSED", one["today"]) for one in targets])
 
 
