@@ -138,7 +138,8 @@ def queue(most, progress):
                 stage.submit(key_of(count % STATES))
                 count += 1
             submit, cancel = submit_and_cancel(stage, key_of(0))
-            page, info = cost(stage, lambda: stage.call("List", brief=True), lambda: stage.call("Info", id=1))
+            info, = cost(stage, lambda: stage.call("Info", id=1))
+            page, = cost(stage, lambda: stage.call("List", brief=True))  # apart: what it tidies up comes after its answer
             shown, = cost(stage, lambda: subprocess.run([TFQ, "queue"], env=stage.world.env, check=True,
                                                         stdout=subprocess.DEVNULL))
             rows = len(stage.call("List", brief=True)["jobs"])
@@ -214,7 +215,8 @@ def states(most, progress):
                 ids.append(stage.submit_on(count))
                 count += 1
             submit, cancel = submit_and_cancel(stage, key_of(count))
-            page, info = cost(stage, lambda: stage.call("List", brief=True), lambda: stage.call("Info", id=ids[0]))
+            info, = cost(stage, lambda: stage.call("Info", id=ids[0]))
+            page, = cost(stage, lambda: stage.call("List", brief=True))
             rows = len(stage.call("List", brief=True)["jobs"])
             results.append({
                 "states": size, "submit_ms": submit["ms"], "submit_cpu_us": submit["cpu_us"],
