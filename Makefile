@@ -83,6 +83,7 @@ UNIT   := $(call objects,tests/unit/test_*.c)
 TESTS  := $(UNIT:.o=)
 SOAK   := $(call objects,tests/soak/*.c)
 SOAKS  := $(BUILD)/tests/soak/cycles
+FLOOR  := $(BUILD)/tests/bench/floor
 FUZZED := $(call objects,tests/fuzz/fuzz_*.c)
 FUZZERS := $(FUZZED:.o=)
 TESTED := $(BUILD)/tested.a
@@ -100,13 +101,14 @@ $(BUILD)/tfq-credentials: $(RUNNER_AWS) $(COMMON) $(COMMON_AWS)
 $(BUILD)/tfq-doctor: $(RUNNER_DOCTOR) $(filter-out %/main.o,$(RUNNER_AWS)) $(COMMON) $(COMMON_AWS)
 $(TESTS): %: %.o $(TESTED)
 $(SOAKS): $(SOAK) $(TESTED)
+$(FLOOR): $(FLOOR).o
 # With libFuzzer's main(), or with one that takes the seeds alone.
 $(FUZZERS): %: %.o $(if $(FUZZ),,$(BUILD)/tests/fuzz/replay.o) $(TESTED)
 $(FUZZERS): ALL_LDFLAGS += $(if $(FUZZ),-fsanitize=fuzzer)
 $(TESTED): $(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(filter-out %/main.o,$(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT))
 $(TESTS): PKG_LIBS += $(CHECK_LIBS)
 
-$(PROGRAMS) $(TESTS) $(SOAKS) $(FUZZERS):
+$(PROGRAMS) $(TESTS) $(SOAKS) $(FLOOR) $(FUZZERS):
 	@echo "  LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
@@ -127,7 +129,7 @@ $(BUILD)/flags: FORCE
 	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' | cmp -s - $@ || \
 	 echo '$(subst ','\'',$(CC) $(ALL_CFLAGS))' > $@
 
--include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT) $(UNIT) $(SOAK) $(FUZZED))
+-include $(patsubst %.o,%.d,$(COMMON) $(COMMON_AWS) $(COMMON_PLAN) $(DAEMON) $(RUNNER) $(RUNNER_AWS) $(RUNNER_DOCTOR) $(CLIENT) $(UNIT) $(SOAK) $(FLOOR).o $(FUZZED))
 
 # --- what it needs -------------------------------------------------------------------
 
@@ -202,11 +204,11 @@ demo: demodeps $(PROGRAMS) ## Show what it does, against a store on this machine
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/demo/demo.py
 
 .PHONY: bench
-bench: demodeps $(PROGRAMS) ## Measure it beside what people use today
-	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py --out $(BUILD)/bench
+bench: demodeps $(PROGRAMS) $(FLOOR) ## Measure it beside what people use today (FULL=1: for 20 minutes)
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/bench.py $(if $(FULL),--full) --out $(BUILD)/bench
 
 .PHONY: scale
-scale: demodeps $(PROGRAMS) ## Measure how its cost grows with jobs, clients and locks
+scale: demodeps $(PROGRAMS) $(FLOOR) ## Measure how its cost grows with jobs, clients and locks
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/bench/scale.py --out $(BUILD)/bench
 
 .PHONY: coverage

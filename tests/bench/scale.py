@@ -1,198 +1,103 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""How tfqd's cost grows: with jobs that wait, clients that watch, and states whose locks are held.
+"""How tfqd's cost grows: with jobs that wait, states, clients that watch, and locks that are held.
 
-    scale.py [--most N] [--out DIR] [--json]
+    scale.py [--most N] [--only PART]... [--out DIR] [--json] [--strict]
 
-  --most N      the largest number of jobs that wait (10000); of clients and of locks a tenth of it
+  --most N      the largest number of jobs that wait (10000); of states, clients and locks a tenth of it
+  --only PART   queue, handovers, states, clients, handshakes or locks
   --out DIR     scale.json and scale.svg go there
   --json        the results as JSON on stdout, nothing else
+  --strict      exit status 1 if a target is missed or a cost grows
 
-terraform is replaced by a program that does nothing: what is timed is tfqd, its runners and its client.
+terraform is replaced by a stub that does nothing: what is measured is tfqd, with its runners and its client. A cost is
+flat if it is at most 1.5 times that at a hundred, log if it grows by no more than its number has digits more.
+It takes a quarter of an hour.
 """
 import argparse
-import contextlib
-import copy
 import json
+import math
 import os
-import re
-import statistics
-import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import BACKEND_FILE, TFQ, TFQD, Varlink, World, wait_for  # noqa: E402
+import growth  # noqa: E402
 import plot  # noqa: E402
+import probe  # noqa: E402
+from report import machine, number, print_floor, print_table, print_targets, target  # noqa: E402
 
-REPEAT = 11       # of what is timed once per size
-STATES = 100      # among which the jobs are spread
-WATCH_SECONDS = 10
-RENEW_SECONDS = 60
-LIMITS = ("[daemon]\nmax_running = 2000\n[queue]\nmax_queued = 20000\nmax_queued_per_user = 20000\n"
-          "max_running_per_user = 2000\n")
-
-
-class Stage:
-    def __init__(self, config=LIMITS):
-        self.world = World(config, terraform=False)
-
-    def __enter__(self):
-        self.world.__enter__()
-        self.work = self.world.directory(init="by hand")
-        self.fake = self.world.fake_terraform(f"while [ ! -e {self.work.path}/end ]; do sleep 5; done\n")
-        self.link = Varlink(self.world.socket, 60)
-        return self
-
-    def __exit__(self, *error):
-        self.link.close()
-        self.world.__exit__(*error)
-
-    def call(self, method, **parameters):
-        return self.link.call("io.tfqd." + method, **parameters)
-
-    def submission(self, key, work=None):
-        work = work or self.work
-        backend = copy.deepcopy(BACKEND_FILE)
-        backend["backend"]["config"].update(key=key, endpoints={"s3": self.world.url})
-        return {"protocol": 1, "argv": ["apply"], "directory": work.path, "state_directory": work.path,
-                "backend": json.dumps(backend), "workspace": "default", "umask": 18,
-                "environment": [f"PATH={self.fake['PATH']}", "AWS_ACCESS_KEY_ID=testkey",
-                                f"AWS_SECRET_ACCESS_KEY={self.world.env['AWS_SECRET_ACCESS_KEY']}"]}
-
-    def submit(self, key, work=None):
-        return self.call("Submit", **self.submission(key, work))["job"]["id"]
-
-    def memory(self, kind="VmRSS"):
-        """Of tfqd, in MiB."""
-        with open(f"/proc/{self.world.daemon.pid}/status", encoding="utf-8") as file:
-            return int(re.search(rf"^{kind}:\s+(\d+)", file.read(), re.M)[1]) / 1024
-
-    def seconds(self):
-        """Of the processor, that tfqd has used."""
-        with open(f"/proc/{self.world.daemon.pid}/stat", encoding="utf-8") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+BASE = 100  # what lies below is too small to be compared with
+FLAT = 1.5
+RSS_IDLE_MIB, RSS_FULL_MIB, FULL = 8, 24, 10000
+LOCKS_PERCENT, MANY_LOCKS = 2, 1000
+PARTS = ("queue", "handovers", "states", "clients", "handshakes", "locks")
+TITLES = {"queue": f"Jobs that wait, on {growth.STATES} states", "handovers": "Jobs that wait in one line, and run",
+          "states": "States with a job each", "clients": "Clients that watch a job each",
+          "locks": f"Locks held over TLS, renewed every {growth.RENEW_SECONDS} s"}
+# What must not grow with the first column.
+JUDGED = {"queue": ("submit_ms", "submit_cpu_us", "cancel_ms", "cancel_cpu_us", "page_cpu_us_a_row", "info_cpu_us",
+                    "tfq_queue_us_a_row"),
+          "handovers": ("handover_p50_ms", "job_cpu_us"),
+          "states": ("submit_ms", "submit_cpu_us", "cancel_cpu_us", "page_cpu_us_a_row", "info_cpu_us", "job_cpu_us",
+                     "anonymous_kib_each"),
+          "clients": ("submit_ms", "submit_cpu_us", "cancel_cpu_us", "anonymous_kib_each"),
+          "locks": ("cpu_us_a_lock",)}
 
 
-def milliseconds(work, times=REPEAT):
-    taken = []
-    for _ in range(times):
-        began = time.monotonic()
-        work()
-        taken.append((time.monotonic() - began) * 1000)
-    return statistics.median(taken)
+def growth_of(part, results):
+    """[what a cost at the largest number is by that at BASE, and what that means]"""
+    across = next(iter(results[0]))
+    found = []
+    for key in JUDGED[part]:
+        points = [(one[across], one[key]) for one in results if key in one and one[across] >= BASE]
+        if len(points) < 2:
+            continue
+        (least, first), (most, last) = points[0], points[-1]
+        times = last / first if first > 0 else 1
+        digits = 1 + math.log10(most / least)
+        verdict = "flat" if times <= FLAT else "log" if times <= digits else "GROWS"
+        found.append({"part": part, "cost": key, "from": least, "to": most, "at_first": first, "at_last": last,
+                      "times": times, "verdict": verdict})
+    return found
 
 
-def sizes(most):
-    size = 10
-    while size <= most:
-        yield size
-        size *= 10
+def targets_of(report):
+    rows = []
+    if "idle" in report:
+        idle, last = report["idle"], report["queue"][-1]
+        libraries = f"libraries alone {idle['libraries_mib']:.1f} MiB"
+        rows += [target("RSS, nothing to do", idle["rss_mib"], RSS_IDLE_MIB, " MiB", libraries),
+                 target(f"RSS, {last['jobs']} jobs wait", last["rss_mib"], RSS_FULL_MIB, " MiB", libraries),
+                 target(f"wake-ups in {idle['seconds']} s, {idle['jobs']} jobs wait, none runs", idle["switches"], 0)]
+    if "handshakes" in report:
+        found = report["handshakes"]
+        rows.append(target(f"TLS handshakes of {found['handovers']} hand-overs", found["handshakes"], 0))
+    if "locks" in report:
+        last = report["locks"][-1]
+        rows += [target(f"of a CPU, {last['locks']} locks renewed", last["cpu_percent"], LOCKS_PERCENT, " %"),
+                 target("of these, renewed within the minute", last["renewed"], last["locks"], at_least=True)]
+    return rows
 
 
-def measure_queue(most, progress):
-    results = []
-    with Stage() as stage:
-        stage.call("Pause")
-        count = 0
-        for size in sizes(most):
-            progress(f"{size} jobs that wait")
-            while count < size - 1:
-                stage.submit(f"state-{count % STATES}/terraform.tfstate")
-                count += 1
-            numbers = []
-
-            def one_more(into=numbers):
-                into.append(stage.submit("state-0/terraform.tfstate"))
-
-            def one_less(of=numbers):
-                stage.call("Cancel", id=of.pop())
-            results.append({
-                "jobs": size, "submit_ms": milliseconds(one_more), "cancel_ms": milliseconds(one_less),
-                "page_ms": milliseconds(lambda: stage.call("List", brief=True)),
-                "info_ms": milliseconds(lambda: stage.call("Info", id=1)),
-                "queue_ms": milliseconds(lambda: subprocess.run([TFQ, "queue"], env=stage.world.env, check=True,
-                                                                stdout=subprocess.DEVNULL)),
-                "rss_mib": stage.memory(), "anonymous_mib": stage.memory("RssAnon")})
-    return results
+def show_part(part, results):
+    names = list(results[-1])
+    rows = [[""] + [name.replace("_", " ") for name in names]]
+    rows += [[""] + [number(one.get(name)) for name in names] for one in results]
+    print(TITLES[part])
+    print_table(rows)
 
 
-def measure_clients(most, progress):
-    """Each watches a job of its own, which waits."""
-    results = []
-    with Stage() as stage, contextlib.ExitStack() as watchers:
-        stage.call("Pause")
-        count, before = 0, stage.memory("RssAnon")
-        for size in sizes(most):
-            progress(f"{size} clients")
-            while count < size:
-                link = watchers.enter_context(Varlink(stage.world.socket, 60))
-                link.send("io.tfqd.Submit", stage.submission(f"state-{count % STATES}/terraform.tfstate"), more=True)
-                link.answer()
-                count += 1
-            used = stage.seconds()
-            time.sleep(WATCH_SECONDS)  # what is measured
-            results.append({"clients": size, "submit_ms": milliseconds(lambda: stage.submit("state-0/terraform.tfstate")),
-                            "anonymous_kib_each": (stage.memory("RssAnon") - before) * 1024 / size,
-                            "cpu_percent_idle": (stage.seconds() - used) / WATCH_SECONDS * 100})
-    return results
-
-
-def measure_locks(most, progress):
-    """So many states at work, each with a lock that is renewed once a minute."""
-    results = []
-    with Stage(LIMITS + f"[lock]\nrenew = {RENEW_SECONDS}s\n") as stage:
-        count = 0
-        for size in sizes(most):
-            progress(f"{size} locks")
-            while count < size:
-                key = f"state-{count}/terraform.tfstate"
-                stage.submit(key, stage.world.directory(f"work{count}", key=key, init="by hand"))
-                count += 1
-            wait_for(lambda n=size: running(stage) == n, f"{size} jobs that run", 300)
-            used, requests = stage.seconds(), len(stage.world.server.log)
-            time.sleep(RENEW_SECONDS)  # every lock is renewed once
-            results.append({"locks": size, "cpu_percent": (stage.seconds() - used) / RENEW_SECONDS * 100,
-                            "renewals": len(stage.world.server.log) - requests})
-        stage.work.write("end", "")
-        wait_for(lambda: running(stage) == 0, "the end", 300)
-    return results
-
-
-def running(stage):
-    return int(re.search(r'^tfqd_jobs{status="running"} (\d+)$', stage.call("Metrics")["text"], re.M)[1])
-
-
-def library_floor():
-    """MiB of a process that has tfqd's libraries loaded, and does nothing."""
-    shown = subprocess.run(["ldd", TFQD], check=True, stdout=subprocess.PIPE).stdout.decode()
-    libraries = re.findall(r"=> (/\S+)", shown)
-    process = subprocess.Popen(["sleep", "60"], env={"LD_PRELOAD": " ".join(libraries), "LD_BIND_NOW": "1"})
-
-    def loaded():
-        with open(f"/proc/{process.pid}/maps", encoding="utf-8") as file:
-            return "libc.so" in file.read()
-    try:
-        wait_for(loaded, "its libraries")
-        time.sleep(0.3)
-        with open(f"/proc/{process.pid}/status", encoding="utf-8") as file:
-            return int(re.search(r"^VmRSS:\s+(\d+)", file.read(), re.M)[1]) / 1024
-    finally:
-        process.kill()
-        process.wait()
-
-
-def show(title, results):
-    names = list(results[0])
-    rows = [[name.replace("_", " ") for name in names]]
-    rows += [[f"{result[name]:g}" if isinstance(result[name], int) else f"{result[name]:.2f}" for name in names]
-             for result in results]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(names))]
-    print(title)
-    for row in rows:
-        print("  " + "  ".join(value.rjust(width) for value, width in zip(row, widths)))
+def show(report):
+    print(report["machine"] + "; terraform is replaced by a stub")
     print()
+    for part in TITLES:
+        if part in report:
+            show_part(part, report[part])
+    print_table([("cost", "of", "at", "is", "at", "is", "times", "")] + [
+        (one["cost"].replace("_", " "), one["part"], number(one["from"]), number(one["at_first"]), number(one["to"]),
+         number(one["at_last"]), number(one["times"]), one["verdict"]) for one in report["growth"]])
+    print_floor(report["floor"])
+    print_targets(report["targets"], "beside")
 
 
 def write(report, folder):
@@ -200,36 +105,59 @@ def write(report, folder):
     with open(os.path.join(folder, "scale.json"), "w", encoding="utf-8") as file:
         json.dump(report, file, indent=2)
         file.write("\n")
+    if "queue" not in report:
+        return
     series = {name: [(one["jobs"], one[key]) for one in report["queue"]] for name, key in
-              (("submit", "submit_ms"), ("cancel", "cancel_ms"), ("a page", "page_ms"), ("tfq queue", "queue_ms"))}
+              (("submit", "submit_ms"), ("cancel", "cancel_ms"), ("tfq queue", "tfq_queue_ms"))}
+    if "handovers" in report:
+        series["hand-over"] = [(one["behind"], one["handover_p50_ms"]) for one in report["handovers"]]
     with open(os.path.join(folder, "scale.svg"), "w", encoding="utf-8") as file:
         file.write(plot.curves("What one costs, by how many jobs wait", series, "jobs that wait", "ms"))
+
+
+def measure(options, progress):
+    most, few = options.most, options.most // 10
+    report = {"machine": machine()}
+    progress("the floor")
+    report["floor"] = probe.floor("/tmp", "/bin/sh")
+    parts = {"handovers": lambda: growth.handovers(most, progress), "states": lambda: growth.states(few, progress),
+             "clients": lambda: growth.clients(few, progress), "handshakes": lambda: growth.handshakes(progress),
+             "locks": lambda: growth.locks(few, progress)}
+    if "queue" in options.only:
+        report["queue"], report["idle"] = growth.queue(most, progress)
+    report.update((part, work()) for part, work in parts.items() if part in options.only)
+    report["growth"] = [one for part in JUDGED if part in report for one in growth_of(part, report[part])]
+    report["targets"] = targets_of(report)
+    return report
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      usage="scale.py [OPTION]...")
-    parser.add_argument("--most", type=int, default=10000, help=argparse.SUPPRESS)
+    parser.add_argument("--most", type=int, default=FULL, help=argparse.SUPPRESS)
+    parser.add_argument("--only", action="append", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
+    for flag in ("json", "strict"):
+        parser.add_argument("--" + flag, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.only = options.only or PARTS
+    if options.most < 1000:
+        parser.error("at least 1000 jobs, please")
 
     def progress(title):
         if not options.json:
             print(f"... {title}", file=sys.stderr, flush=True)
-    report = {"queue": measure_queue(options.most, progress), "clients": measure_clients(options.most // 10, progress),
-              "locks": measure_locks(options.most // 10, progress), "libraries_mib": library_floor()}
+    report = measure(options, progress)
     if options.out:
         write(report, options.out)
     if options.json:
         json.dump(report, sys.stdout, indent=2)
         print()
-        return 0
-    show("Jobs that wait, on 100 states", report["queue"])
-    show("Clients that watch a job each", report["clients"])
-    show(f"Locks held, renewed every {RENEW_SECONDS} s", report["locks"])
-    print(f"A process with tfqd's libraries that does nothing: {report['libraries_mib']:.1f} MiB")
-    return 0
+    else:
+        show(report)
+    missed = [one for one in report["targets"] if not one["met"]]
+    missed += [one for one in report["growth"] if one["verdict"] == "GROWS"]
+    return 1 if options.strict and missed else 0
 
 
 if __name__ == "__main__":
