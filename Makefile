@@ -175,8 +175,9 @@ check: testdeps $(PROGRAMS) $(TESTS) $(SOAKS) $(FUZZERS) ## Run all tests (FILTE
 	$(Q)python3 tests/run $(BUILD) '$(FILTER)' $(or $(LANES),1)
 
 .PHONY: soak
-soak: demodeps $(SOAKS) ## Thousands of lock cycles against a store that fails (TFQ_SEED= repeats one)
+soak: demodeps $(PROGRAMS) $(SOAKS) ## Thousands of lock cycles on a store that fails; then a tfqd at work, TFQ_SOAK_SECONDS (180): does it grow?
 	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/soak/run
+	$(Q)TFQ_BUILD=$(abspath $(BUILD)) python3 tests/soak/growth
 
 .PHONY: chaos
 chaos: testdeps $(PROGRAMS) ## Kill tfqd 200 times at work, and see what becomes of it (TFQ_SEED= repeats one)
