@@ -14,10 +14,10 @@
 
 A way's factor is its time by that of a serial loop of terraform apply -lock=false in the same round. Inversions: pairs
 of applies that ran in the other order than they were started, where that is some time apart. Hand-over: from the exit
-of one terraform to the exec of the next, as the runners stamp it. In between lie two messages (the exit to tfqd, "go"
-to the next runner), what the three programs do meanwhile, among it a line in each runner's reports, and the exec in a
-child that was forked before; no fork, no fsync and no answer of the store. The floor is that of the messages and the
-exec.
+of one terraform, as its runner sees it, to the execve(2) of the next, as that is stamped just before. In between lie
+two messages (the exit to tfqd, "go" to the next runner), what the three programs do meanwhile, among it a line in each
+runner's reports, and the word to a child that was forked before; no fork, no fsync and no answer of the store. The
+floor is that of the messages and the exec; "rested" of both on CPUs that sleep, as they do while terraform waits.
 """
 import argparse
 import json

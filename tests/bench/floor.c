@@ -3,14 +3,18 @@
  * floor DIRECTORY PROGRAM - what nobody can be faster than on this machine.
  *
  * stdout says the median, and the 99th percentile, of each in microseconds:
- *   message P50 P99   there and back over a socket, between two processes that wait in epoll
- *   exec P50 P99      of PROGRAM, by a process that was forked before and waits at a pipe for the
- * word, until the parent has seen it; that is how a runner starts terraform spawn P50 P99     the
- * same with the fork fsync P50 P99     4 KiB that are added to a file in DIRECTORY, and are on disk
+ *   message       there and back over a socket, between two processes that wait in epoll
+ *   exec          of PROGRAM, by a process that was forked before and waits at a pipe for the word,
+ *                 until the parent has seen it; that is how a runner starts terraform
+ *   rested-...    the same two between two CPUs, after all have slept for a tenth of a second, and
+ *                 the CPUs with them, as they do while a terraform waits for its provider
+ *   spawn         exec with the fork
+ *   grow, fsync   4 KiB that are added to a file in DIRECTORY, or written over, and are on disk
  * PROGRAM is killed as soon as it has been started.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,15 +27,20 @@
 
 #include "common/clock.h"
 
-#define WARM_UP  20
-#define MESSAGES 2000
-#define STARTS   200
-#define SYNCS    200
-#define BLOCK    4096
+#define WARM_UP   20
+#define MESSAGES  2000
+#define STARTS    200
+#define SYNCS     200
+#define RESTED    40
+#define BLOCK     4096
+
+#define REST_USEC 100000
 
 struct floor {
 	const char *directory, *program;
-	int fd, epoll; /* of what is measured just now */
+	int fd, epoll;        /* of what is measured just now */
+	useconds_t rest_usec; /* before each */
+	cpu_set_t cpus;       /* all that may be used; set while there is a rest */
 };
 
 static _Noreturn void die(const char *what)
@@ -62,7 +71,7 @@ static void measure(const char *name, uint64_t (*once)(const struct floor *floor
 
 	if (!usec)
 		die("calloc");
-	for (size_t i = 0; i < WARM_UP; i++)
+	for (size_t i = 0; i < WARM_UP && floor->rest_usec == 0; i++)
 		(void)once(floor);
 	for (size_t i = 0; i < count; i++)
 		usec[i] = once(floor);
@@ -70,6 +79,35 @@ static void measure(const char *name, uint64_t (*once)(const struct floor *floor
 	(void)printf("%s %llu %llu\n", name, (unsigned long long)usec[count / 2],
 		     (unsigned long long)usec[count * 99 / 100]);
 	free(usec);
+}
+
+/* --- a CPU of one's own --------------------------------------------------------------------- */
+
+/* From now on, on the @index'th of the CPUs that @all has, counted round and round. */
+static void pin(const cpu_set_t *all, int index)
+{
+	cpu_set_t one;
+	int left = index % CPU_COUNT(all);
+
+	CPU_ZERO(&one);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, all) && left-- == 0)
+			CPU_SET(cpu, &one);
+	}
+	(void)checked("sched_setaffinity", sched_setaffinity(0, sizeof(one), &one));
+}
+
+static void rest(struct floor *floor)
+{
+	(void)checked("sched_getaffinity", sched_getaffinity(0, sizeof(floor->cpus), &floor->cpus));
+	floor->rest_usec = REST_USEC;
+	pin(&floor->cpus, 0);
+}
+
+static void rest_no_more(struct floor *floor)
+{
+	floor->rest_usec = 0;
+	(void)checked("sched_setaffinity", sched_setaffinity(0, sizeof(floor->cpus), &floor->cpus));
 }
 
 /* --- a message ------------------------------------------------------------------------------ */
@@ -100,14 +138,16 @@ static void give(int fd)
 
 static uint64_t there_and_back(const struct floor *floor)
 {
-	const uint64_t began = clock_usec(CLOCK_MONOTONIC);
+	uint64_t began;
 
+	(void)usleep(floor->rest_usec);
+	began = clock_usec(CLOCK_MONOTONIC);
 	give(floor->fd);
 	(void)take(floor->epoll, floor->fd);
 	return clock_usec(CLOCK_MONOTONIC) - began;
 }
 
-static void measure_messages(struct floor *floor)
+static void measure_messages(struct floor *floor, const char *name, size_t count)
 {
 	int pair[2];
 	pid_t pid;
@@ -118,6 +158,8 @@ static void measure_messages(struct floor *floor)
 		const int epoll = watch(pair[1]);
 
 		(void)close(pair[0]);
+		if (floor->rest_usec > 0)
+			pin(&floor->cpus, 1);
 		while (take(epoll, pair[1]))
 			give(pair[1]);
 		_exit(0);
@@ -125,7 +167,7 @@ static void measure_messages(struct floor *floor)
 	(void)close(pair[1]);
 	floor->fd = pair[0];
 	floor->epoll = watch(pair[0]);
-	measure("message", there_and_back, floor, MESSAGES);
+	measure(name, there_and_back, floor, count);
 	(void)close(floor->epoll);
 	(void)close(floor->fd);
 	(void)waitpid(pid, NULL, 0);
@@ -146,6 +188,8 @@ static uint64_t start(const struct floor *floor, bool with_fork)
 	if (pid == 0) {
 		const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+		if (floor->rest_usec > 0)
+			pin(&floor->cpus, 1);
 		(void)dup2(null, STDIN_FILENO);
 		(void)dup2(null, STDOUT_FILENO);
 		(void)dup2(null, STDERR_FILENO);
@@ -157,7 +201,7 @@ static uint64_t start(const struct floor *floor, bool with_fork)
 	(void)close(word[0]);
 	(void)close(end[1]);
 	if (!with_fork) {
-		(void)usleep(1000); /* until it waits */
+		(void)usleep(floor->rest_usec ? floor->rest_usec : 1000); /* until it waits */
 		began = clock_usec(CLOCK_MONOTONIC);
 	}
 	(void)checked("write", (int)write(word[1], &byte, sizeof(byte)));
@@ -215,8 +259,12 @@ int main(int argc, char *argv[])
 	}
 	floor.directory = argv[1];
 	floor.program = argv[2];
-	measure_messages(&floor);
+	measure_messages(&floor, "message", MESSAGES);
 	measure("exec", start_forked, &floor, STARTS);
+	rest(&floor);
+	measure_messages(&floor, "rested-message", RESTED);
+	measure("rested-exec", start_forked, &floor, RESTED);
+	rest_no_more(&floor);
 	measure("spawn", start_all, &floor, STARTS);
 	measure_syncs(&floor);
 	return EXIT_SUCCESS;

@@ -57,6 +57,7 @@ def floor(directory, program):
     shown = subprocess.run([FLOOR, directory, program], check=True, stdout=subprocess.PIPE).stdout.decode()
     parts = {name: {"p50_ms": int(p50) / 1000, "p99_ms": int(p99) / 1000}
              for name, p50, p99 in map(str.split, shown.splitlines())}
-    of = (parts["message"], parts["exec"])
-    parts["handover"] = {name: sum(part[name] for part in of) for name in ("p50_ms", "p99_ms")}
+    for prefix in ("", "rested-"):
+        of = (parts[prefix + "message"], parts[prefix + "exec"])
+        parts[prefix + "handover"] = {name: sum(part[name] for part in of) for name in ("p50_ms", "p99_ms")}
     return {"file_system": file_system(directory), "parts": parts}

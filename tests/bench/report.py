@@ -5,7 +5,10 @@ import platform
 import time
 
 FLOOR_ROWS = (("message", "a message there and back"), ("exec", "a forked child that waits, told to exec"),
-              ("handover", "both: the floor of a hand-over"), ("spawn", "fork and exec"),
+              ("handover", "both: the floor of a hand-over"),
+              ("rested-message", "a message there and back, to a CPU that sleeps"),
+              ("rested-exec", "a forked child on a CPU that sleeps, told to exec"),
+              ("rested-handover", "both"), ("spawn", "fork and exec"),
               ("fsync", "fsync of 4 KiB written over others"), ("grow", "fsync of 4 KiB added to a file"))
 
 
