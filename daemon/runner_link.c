@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +276,8 @@ void runner_link_go(struct job *job, uint64_t deadline_usec, uint64_t stop_grace
 				   job_is_locked_by_us(job), "deadline", (json_int_t)deadline_usec,
 				   "stop_grace", (json_int_t)stop_grace_usec),
 			 true, NULL, 0);
+	/* Where the kernel wakes it on this CPU, it would wait until all is done that can wait. */
+	(void)sched_yield();
 }
 
 void runner_link_deadline(struct job *job, uint64_t deadline_usec)

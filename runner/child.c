@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 /* [0] is read from, [1] written to; of a terminal, terminal[0] is the master. */
 struct pipes {
 	int in[2], out[2], err[2], go[2], report[2], terminal[2];
+	uint64_t *called_usec; /* no pipe, but memory that both see: a message would wake us */
 };
 
 static void close_pair(int pair[2])
@@ -27,6 +29,23 @@ static void close_pair(int pair[2])
 	}
 }
 
+static void unshare_memory(uint64_t *memory)
+{
+	if (memory)
+		(void)munmap(memory, sizeof(*memory));
+}
+
+static int share_memory(uint64_t **ret)
+{
+	void *memory = mmap(NULL, sizeof(**ret), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	*ret = memory;
+	return 0;
+}
+
 static void pipes_close(struct pipes *pipes)
 {
 	close_pair(pipes->in);
@@ -35,6 +54,7 @@ static void pipes_close(struct pipes *pipes)
 	close_pair(pipes->go);
 	close_pair(pipes->report);
 	close_pair(pipes->terminal);
+	unshare_memory(pipes->called_usec);
 }
 
 static int set_nonblocking(int fd)
@@ -61,6 +81,10 @@ static int open_streams(struct pipes *pipes)
 
 static int pipes_open(struct pipes *pipes, const struct terminal_size *terminal)
 {
+	const int r = share_memory(&pipes->called_usec);
+
+	if (r < 0)
+		return r;
 	if (pipe2(pipes->go, O_CLOEXEC) < 0 || pipe2(pipes->report, O_CLOEXEC) < 0)
 		return -errno;
 	if (!terminal)
@@ -121,6 +145,7 @@ static int become_terraform(const struct child_spec *spec, const struct pipes *p
 	r = until_usec > 0 ? bind_to_lease(until_usec, parent) : 0;
 	if (r < 0)
 		return r;
+	*pipes->called_usec = clock_usec(CLOCK_MONOTONIC);
 	(void)execve(spec->program, spec->argv, spec->env);
 	return -errno;
 }
@@ -150,6 +175,7 @@ static int take_ends(struct child *ret, struct pipes *pipes, bool wants_input)
 		.slave = take(&pipes->terminal[1]),
 		.go = take(&pipes->go[1]),
 		.exec_error = take(&pipes->report[0]),
+		.called_usec = TAKE_PTR(pipes->called_usec),
 	};
 	return 0;
 }
@@ -157,8 +183,8 @@ static int take_ends(struct child *ret, struct pipes *pipes, bool wants_input)
 int child_prepare(struct child *ret, const struct child_spec *spec)
 {
 	CLEANUP(pipes_close)
-	struct pipes pipes = { { -1, -1 }, { -1, -1 }, { -1, -1 },
-			       { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	struct pipes pipes = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 },
+			       { -1, -1 }, { -1, -1 }, NULL };
 	const pid_t parent = getpid();
 	pid_t pid;
 	int r;
@@ -201,6 +227,7 @@ int child_go(struct child *child, uint64_t until_usec)
 		n = read(child->exec_error, &error, sizeof(error));
 	while (n < 0 && errno == EINTR);
 	(void)close(take(&child->exec_error));
+	child->exec_usec = *child->called_usec;
 	return n == (ssize_t)sizeof(error) ? -error : 0;
 }
 
@@ -219,4 +246,5 @@ void child_close(struct child *child)
 	close_fd(&child->slave);
 	close_fd(&child->go);
 	close_fd(&child->exec_error);
+	unshare_memory(TAKE_PTR(child->called_usec));
 }

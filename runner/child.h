@@ -31,6 +31,8 @@ struct child {
 	int slave;    /* the terminal's other end: open so that its output ends with the last
 			 process, not with the last that happens to have it open; -1: none */
 	int go, exec_error;
+	uint64_t *called_usec; /* memory that it shares; NULL: none */
+	uint64_t exec_usec;    /* when it called execve(2), CLOCK_MONOTONIC; since child_go() */
 };
 
 /* Fork it; it waits. Return: 0 or a negative errno (chdir(2)'s too). */

@@ -211,7 +211,7 @@ void runner_go(struct runner *runner, bool hold_lock, uint64_t deadline_usec,
 	runner->is_started = true;
 	(void)runner_report(runner, "started",
 			    json_pack("{s:i, s:I}", "pid", (int)runner->child.pid, "at",
-				      (json_int_t)clock_usec(CLOCK_MONOTONIC)));
+				      (json_int_t)runner->child.exec_usec));
 }
 
 bool runner_interrupt(struct runner *runner, int level)

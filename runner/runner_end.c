@@ -2,6 +2,7 @@
 /* How a job ends: what is left of it, what is reported, what is recorded. */
 #include <endian.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +110,7 @@ static void finish(struct runner *runner)
 
 	sd_event_source_disable_unref(TAKE_PTR(runner->grace));
 	(void)runner_report(runner, "exited", describe_end(runner, was_killed, value));
+	(void)sched_yield(); /* tfqd may wait for this CPU, and somebody for tfqd's word */
 	runner_drain_child(runner);
 	runner_close_input(runner);
 	child_close(&runner->child);

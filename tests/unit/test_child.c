@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/parse.h"
 #include "runner/child.h"
 #include "tests/unit/unit.h"
@@ -69,9 +70,13 @@ static int status_of_child(void)
 START_TEST(goes_without_a_lease_or_before_its_end)
 {
 	char script[] = "echo ran", buffer[16];
+	uint64_t before;
 
 	prepare(script);
+	before = clock_usec(CLOCK_MONOTONIC);
 	ck_assert_int_eq(child_go(&child, _i == 0 ? 0 : boottime() + USEC_PER_HOUR), 0);
+	ck_assert_uint_ge(child.exec_usec, before);
+	ck_assert_uint_le(child.exec_usec, clock_usec(CLOCK_MONOTONIC));
 	ck_assert_uint_eq(read_all(child.out, buffer, sizeof(buffer)), 4);
 	ck_assert_int_eq(status_of_child(), 0);
 	child_close(&child);
