@@ -175,8 +175,8 @@ static int take_ends(struct child *ret, struct pipes *pipes, bool wants_input)
 		.slave = take(&pipes->terminal[1]),
 		.go = take(&pipes->go[1]),
 		.exec_error = take(&pipes->report[0]),
-		.called_usec = TAKE_PTR(pipes->called_usec),
 	};
+	ret->called_usec = TAKE_PTR(pipes->called_usec);
 	return 0;
 }
 
