@@ -58,7 +58,7 @@ struct job {
 	char *label, *reason;  /* printable; NULL: none */
 	mode_t umask;
 	struct backend *backend; /* no more than backend_outline() once it dozes, or is over */
-	const char *subcommand; /* static, or one of the texts */
+	const char *subcommand;  /* static, or one of the texts */
 	const char *operation;
 	char *subcommand_text, *operation_text; /* of a job that was read from the store */
 	const char *why_child; /* why terraform locks for itself; NULL: tfqd does */
@@ -158,7 +158,8 @@ void job_close_fds(struct job *job);
  * descriptors. */
 void job_forget_secrets(struct job *job);
 
-/* Forget the environment; @backend, which is the job's from now on, is all that it knows of its own. */
+/* Forget the environment; @backend, which is the job's from now on, is all that it knows of its
+ * own. */
 void job_reduce(struct job *job, struct backend *backend);
 
 /* Does tfqd hold the lock for it? Otherwise terraform does. */

@@ -37,8 +37,9 @@ static void unshare_memory(uint64_t *memory)
 
 static int share_memory(uint64_t **ret)
 {
-	void *memory = mmap(NULL, sizeof(**ret), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			    -1, 0);
+	const int flags = MAP_SHARED | MAP_ANONYMOUS;
+	/* cppcheck-suppress invalidFunctionArg ; -1 it is, see mmap(2) */
+	void *memory = mmap(NULL, sizeof(**ret), PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return -errno;
