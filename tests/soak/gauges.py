@@ -78,9 +78,9 @@ class Database:
     def rows(self):
         return dict(zip(TABLES, self.ask("SELECT " + ", ".join(f"(SELECT count(*) FROM {name})" for name in TABLES))))
 
-    def recorded(self):
+    def recorded(self, since=EXPIRY_SECONDS):
         """The bytes of recordings that tfqd knows of and has had the time to look at."""
-        before = int((time.time() - EXPIRY_SECONDS) * 1e6)
+        before = int((time.time() - since) * 1e6)
         return self.ask("SELECT coalesce(sum(output_bytes), 0) FROM job WHERE is_over = 1 AND ended < ?", before)[0]
 
     def numbers(self):
@@ -120,10 +120,11 @@ class Gauges:
         status, rows = status_of(pid), self.database.rows()
         others, tcp = descriptors(pid)
         state_files, state_bytes = files_below(self.state)
-        return {"RSS, KiB": status["VmRSS"], "anonymous, KiB": status["RssAnon"], "threads": status["Threads"],
+        return {"RSS KiB": status["VmRSS"], "anonymous KiB": status["RssAnon"], "threads": status["Threads"],
                 "descriptors": others, "to the store": tcp, "children": len(children(pid)),
                 "processes": len(self.processes()), "state files": state_files, "state KiB": state_bytes // 1024,
                 "database KiB": os.path.getsize(self.database.path) // 1024,
                 "runtime files": files_below(os.path.join(self.world.path, "run"))[0],
                 "secrets": len(self.secrets()), "locks": len(self.locks()), "orphans": len(self.orphans()),
-                "recorded KiB": self.database.recorded() // 1024, **{f"rows {name}": rows[name] for name in TABLES}}
+                "recorded KiB": self.database.recorded() // 1024,
+                "all recorded KiB": self.database.recorded(0) // 1024, **{f"rows {name}": rows[name] for name in TABLES}}

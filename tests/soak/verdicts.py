@@ -1,43 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Whether anything has grown in a series of samples. Knows no process, no file and no clock."""
+"""Whether what was asked was done, and whether anything has grown, in a series of samples (gauges.py). Knows no
+process, no file and no clock. Each check yields a sentence for all that is wrong."""
+import itertools
 import statistics
 
 FINAL = ("done", "failed", "cancelled")
 
-# At each quiet point there are as many of these as at every other one, without exception.
+# As many at each quiet point as at every other one; of a tfqd that has done nothing yet perhaps fewer.
 CONSTANT = ("threads", "descriptors", "runtime files")
-NOTHING = ("children", "processes", "secrets", "locks", "orphans", "rows lock", "rows line")
-EVENTS_PER_JOB = 4  # of the audit, which is kept for ever: submit, start, the end, and a cancel
-EVENT_BYTES = 400  # of the database, which grows by the audit alone; its index, and pages that are half full
-GROWTH_KIB = 512
-FIRST_SAMPLES = 6
-LIFE_JOBS = 200
+NOTHING = ("children", "processes", "locks", "rows line")
 
+EVENTS_PER_JOB = 4  # of the audit, which is for ever: submit, start, the end, and who cancelled it
+EVENT_BYTES = 400   # of the database, which grows by the audit alone: a row, its place in two trees, pages half full
+FILES_PER_JOB, OTHER_FILES = 3, 8  # a folder, what it printed, its reports; the database and what lies beside it
+WAL_KIB = 8192      # journal_size_limit
+SMALL_KIB = 8       # of a job's reports, and of what is not yet counted as recorded
+ROWS_FACTOR = 1.5   # jobs print more or less, so that more or fewer of them are kept
 
-def third(samples, last):
-    count = max(1, len(samples) // 3)
-    return samples[-count:] if last else samples[:count]
-
-
-def median(samples, gauge, last):
-    return statistics.median(sample.gauges[gauge] for sample in third(samples, last))
-
-
-def check_constant(samples):
-    for gauge in CONSTANT:
-        values = [sample.gauges[gauge] for sample in samples]
-        if len(set(values)) > 1:
-            odd = next(sample for sample in samples if sample.gauges[gauge] != values[0])
-            yield f"{gauge}: {values[0]} at first, {odd.gauges[gauge]} after {odd.jobs} jobs, {values[-1]} at the end"
-    for gauge in NOTHING:
-        for sample in samples:
-            if sample.gauges[gauge]:
-                yield f"{gauge}: {sample.gauges[gauge]} after {sample.jobs} jobs"
-                break
+# In one life: the cache of SQLite's writer (2 MiB, filled as the database grows) and the holes in malloc's arenas.
+LIFE_KIB = 1024
+# Between lives: that cache is filled by the check of the whole database at the start.
+IDLE_KIB = 1024
+LIFE_SAMPLES, LIFE_JOBS = 6, 300
 
 
 def check_jobs(asked, jobs, ran):
-    """@asked: {label: number, or None}; @jobs: those that tfqd has listed; @ran: {label: how often}."""
+    """@asked: {label: number, or None if nobody has said it}; @jobs: those that tfqd has listed; @ran: {label: times}."""
     listed = {}
     for job in jobs:
         label, name = job.get("label"), f"#{job['id']} ({job.get('label')}, {job['status']})"
@@ -48,9 +36,83 @@ def check_jobs(asked, jobs, ran):
             yield f"{name} has not ended well: {job.get('message')}"
         if job["status"] == "done" and ran[label] != 1:
             yield f"{name} ran {ran[label]} times"
+        if job["status"] == "failed" and not job.get("exit_code") and not job.get("message"):
+            yield f"{name} gives no reason"
     for label, number in asked.items():
         if number is not None and listed.get(label) != number:
             yield f"#{number} ({label}) was accepted, and is {listed.get(label)}"
     for label, times in ran.items():
         if times > 1 or label not in listed:
             yield f"{label} ran {times} times, and is {'' if label in listed else 'not '}listed"
+
+
+def check_constant(samples, states, cut):
+    """@states: how many there are that meet faults; @cut: submissions that kills of tfqd may have cut off."""
+    for gauge in CONSTANT:
+        used = [sample for sample in samples if not sample.fresh]
+        least = min(sample.gauges[gauge] for sample in used)
+        odd = next((sample for sample in samples if sample.gauges[gauge] > least), None)
+        if odd:
+            yield f"{gauge}: {least} at least, {odd.gauges[gauge]} after {odd.jobs} jobs, {used[-1].gauges[gauge]} at last"
+    for sample in samples:
+        now = sample.gauges
+        left = [f"{now[gauge]} {gauge}" for gauge in NOTHING if now[gauge]]
+        if now["rows lock"] > states:  # a write whose answer was lost may land for 15 min, so the lock is kept in mind
+            left.append(f"{now['rows lock']} locks that may be in a store")
+        if now["secrets"] > now["rows lock"]:
+            left.append(f"{now['secrets']} secrets for {now['rows lock']} locks")
+        if now["orphans"] > cut:
+            left.append(f"{now['orphans']} folders of no job, after {cut} submissions that were cut off")
+        if left:
+            yield f"after {sample.jobs} jobs there are {', '.join(left)}"
+
+
+def thirds(samples, gauge):
+    """The medians of the first and of the last third."""
+    count = max(1, len(samples) // 3)
+    return tuple(statistics.median(sample.gauges[gauge] for sample in part)
+                 for part in (samples[:count], samples[-count:]))
+
+
+def check_kept(samples, keep_kib):
+    """@samples: without the first part, in which the history fills up."""
+    for sample in samples:
+        now = sample.gauges
+        if now["recorded KiB"] > keep_kib:
+            yield f"after {sample.jobs} jobs there are {now['recorded KiB']} KiB of recordings, not {keep_kib}"
+        if now["state files"] > FILES_PER_JOB * (now["rows job"] + now["orphans"]) + OTHER_FILES:
+            yield f"after {sample.jobs} jobs there are {now['state files']} files of {now['rows job']} jobs"
+        beside = now["state KiB"] - now["database KiB"] - now["all recorded KiB"]
+        if beside > WAL_KIB + SMALL_KIB * now["rows job"]:
+            yield f"after {sample.jobs} jobs there are {beside} KiB beside the database and the recordings"
+    first, last = thirds(samples, "rows job")
+    if last > ROWS_FACTOR * first:
+        yield f"jobs in the database: {first:.0f} at first, {last:.0f} at last"
+    jobs = samples[-1].jobs - samples[0].jobs
+    events, size = (samples[-1].gauges[gauge] - samples[0].gauges[gauge] for gauge in ("rows event", "database KiB"))
+    if events > EVENTS_PER_JOB * jobs:
+        yield f"{events} events of {jobs} jobs"
+    if size * 1024 > EVENT_BYTES * events + (keep_kib << 10):
+        yield f"the database has grown by {size} KiB for {events} events"
+
+
+def check_lives(samples, wanted):
+    """The memory of each tfqd that lived long. @wanted: how many did."""
+    lives = []
+    for life, group in itertools.groupby((sample for sample in samples if not sample.fresh), lambda sample: sample.life):
+        group = list(group)
+        if len(group) >= LIFE_SAMPLES and group[-1].jobs - group[0].jobs >= LIFE_JOBS:
+            lives.append(life)
+            first, last = thirds(group, "anonymous KiB")
+            if last - first > LIFE_KIB:
+                yield f"tfqd number {life + 1}: {first:.0f} KiB at first, {last:.0f} KiB after " \
+                      f"{group[-1].jobs - group[0].jobs} jobs more"
+    if len(lives) < wanted:
+        yield f"only {len(lives)} of {wanted} tfqds have done enough to tell"
+
+
+def check_idle(samples):
+    """The memory of tfqds that have just begun, with a full history."""
+    first, last = thirds(samples, "anonymous KiB")
+    if last - first > IDLE_KIB:
+        yield f"{first:.0f} KiB after {samples[0].jobs} jobs, {last:.0f} KiB after {samples[-1].jobs}"
