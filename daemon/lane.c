@@ -235,9 +235,9 @@ void lane_acquire(struct lane *lane, struct job *job)
 {
 	int r;
 
-	if (scheduler_wake(lane->scheduler, job) < 0) {
-		job->is_refused = true;
-		scheduler_pump_soon(lane->scheduler);
+	r = scheduler_wake(lane->scheduler, job);
+	if (r < 0) {
+		scheduler_refuse_sleeper(lane->scheduler, job, r);
 		return;
 	}
 	r = runner_link_start(lane->scheduler, job);

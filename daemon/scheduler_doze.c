@@ -62,11 +62,10 @@ void scheduler_doze(struct scheduler *scheduler)
 	}
 }
 
-int scheduler_wake(struct scheduler *scheduler, struct job *job)
+int scheduler_wake(const struct scheduler *scheduler, struct job *job)
 {
 	AUTO_FREE char *error = NULL;
 	json_t *parameters = NULL;
-	const char *why;
 	int r;
 
 	if (!job->is_dozing)
@@ -75,14 +74,17 @@ int scheduler_wake(struct scheduler *scheduler, struct job *job)
 	if (r >= 0)
 		r = submit_parse_again(job, parameters, &error);
 	json_decref(parameters);
-	if (r < 0) {
-		why = error ? error : r == -ENOENT ? "it is gone" : strerror(-r);
-		job_set_message(job,
-				"tfqd keeps its environment in memory, and cannot read it back "
-				"(%s): terraform was not run; queue it again",
-				why);
-		return r;
-	}
-	job->is_dozing = false;
-	return 0;
+	if (r >= 0)
+		job->is_dozing = false;
+	return r;
+}
+
+void scheduler_refuse_sleeper(struct scheduler *scheduler, struct job *job, int r)
+{
+	scheduler_refuse_soon(scheduler, job,
+			      "tfqd keeps its environment in memory, and cannot read it back (%s): "
+			      "terraform was not run; queue it again",
+			      r == -ENOENT    ? "it is gone"
+			      : r == -EBADMSG ? "it is damaged"
+					      : strerror(-r));
 }

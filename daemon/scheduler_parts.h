@@ -143,9 +143,11 @@ int scheduler_rebuild(struct job **ret, const struct scheduler *scheduler,
 void scheduler_consider(struct job *job);
 /* The same for all that are on disk since. */
 void scheduler_doze(struct scheduler *scheduler);
-/* Read it back, before @job is run or its lock asked for. Return: 0; or a negative errno, and the
- * job's message says why. */
-int scheduler_wake(struct scheduler *scheduler, struct job *job);
+/* Read it back, before @job is run or its lock asked for. Return: 0; -ENOENT; -EBADMSG; or another
+ * negative errno, perhaps of the moment. */
+int scheduler_wake(const struct scheduler *scheduler, struct job *job);
+/* It is @job's turn, and scheduler_wake() has said @r. */
+void scheduler_refuse_sleeper(struct scheduler *scheduler, struct job *job, int r);
 /* Keep of @job, of the line of @lane, only what is told of it. Return: false when out of memory. */
 bool scheduler_reduce(struct lane *lane, struct job *job);
 

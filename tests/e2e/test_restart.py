@@ -210,7 +210,7 @@ def gone_while_it_waited():
             wait_over(world, numbers[i])
         for i in (0, 2, 4):
             job = wait_over(world, numbers[i], "failed")
-            contains(job["message"], "environment", "Bad message" if i == 2 else "it is gone", "queue it again")
+            contains(job["message"], "environment", "it is damaged" if i == 2 else "it is gone", "queue it again")
             same(job.get("started", 0), 0, "its start")
         world.wait_unlocked()
         ids = {json.loads(entry["body"])["ID"] for entry in world.lock_requests() if entry["method"] == "PUT"}
