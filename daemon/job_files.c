@@ -157,3 +157,17 @@ int job_files_last_id(const char *jobs_dir, uint64_t *ret)
 	*ret = highest;
 	return 0;
 }
+
+void job_files_sweep(const char *jobs_dir)
+{
+	DIR *dir = opendir(jobs_dir);
+	const struct dirent *entry;
+	uint64_t id;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		if (parse_u64(entry->d_name, INT64_MAX - 1, &id) == 0)
+			(void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+	(void)closedir(dir);
+}

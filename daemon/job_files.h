@@ -38,3 +38,7 @@ void job_files_remove(const char *jobs_dir, uint64_t id);
 
 /* The highest number that is taken; 0: none. Return: 0, or a negative errno. */
 int job_files_last_id(const char *jobs_dir, uint64_t *ret);
+
+/* Delete what is empty: a place that was reserved for a job which nobody began, or accepted. Who is
+ * to run yet gets another one from job_files_begin(). */
+void job_files_sweep(const char *jobs_dir);

@@ -350,6 +350,7 @@ static int find_next_id(struct scheduler *scheduler)
 	if (r >= 0)
 		r = job_files_last_id(scheduler->setup.jobs_dir, &used);
 	scheduler->next_id = (kept > used ? kept : used) + 1;
+	job_files_sweep(scheduler->setup.jobs_dir);
 	return r;
 }
 

@@ -162,6 +162,26 @@ def forgotten():
         lacks(str(work.order()), "b")
 
 
+@case("a place for the output of a job that was never accepted, because tfqd was killed, is not there for ever")
+def place_of_nobody():
+    with World(LEASES, terraform=False) as world:
+        work = world.directory(init="by hand")
+        jobs = os.path.join(world.path, "state", "jobs")
+        world.call("Pause")
+        number = submit_marked(world, work, "m1")
+        world.kill_daemon()
+        for name in ("7", "9"):
+            os.mkdir(os.path.join(jobs, name))
+        with open(os.path.join(jobs, "9", "output"), "w", encoding="utf-8") as file:
+            file.write("of a database that was lost")
+        world.start_daemon()
+        same(os.listdir(jobs), ["9"], "the places")
+        world.call("Resume")
+        wait_over(world, number)
+        contains(ran(work.tfq("logs", str(number))).out, "ran m1")
+        same(submit_marked(world, work, "m2"), 10, "the next number")
+
+
 MARKED = "echo ran $MARK in $(pwd) as $(umask): $*\n"
 
 
