@@ -79,9 +79,9 @@ class Database:
         return dict(zip(TABLES, self.ask("SELECT " + ", ".join(f"(SELECT count(*) FROM {name})" for name in TABLES))))
 
     def recorded(self, since=EXPIRY_SECONDS):
-        """The bytes of recordings that tfqd knows of and has had the time to look at."""
+        """(jobs that are over, the bytes of their recordings), those that tfqd has had the time to look at."""
         before = int((time.time() - since) * 1e6)
-        return self.ask("SELECT coalesce(sum(output_bytes), 0) FROM job WHERE is_over = 1 AND ended < ?", before)[0]
+        return self.ask("SELECT count(*), coalesce(sum(output_bytes), 0) FROM job WHERE is_over = 1 AND ended < ?", before)
 
     def numbers(self):
         with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
@@ -119,6 +119,7 @@ class Gauges:
         pid = self.world.daemon.pid
         status, rows = status_of(pid), self.database.rows()
         others, tcp = descriptors(pid)
+        kept, kept_bytes = self.database.recorded()
         state_files, state_bytes = files_below(self.state)
         return {"RSS KiB": status["VmRSS"], "anonymous KiB": status["RssAnon"], "threads": status["Threads"],
                 "descriptors": others, "to the store": tcp, "children": len(children(pid)),
@@ -126,5 +127,5 @@ class Gauges:
                 "database KiB": os.path.getsize(self.database.path) // 1024,
                 "runtime files": files_below(os.path.join(self.world.path, "run"))[0],
                 "secrets": len(self.secrets()), "locks": len(self.locks()), "orphans": len(self.orphans()),
-                "recorded KiB": self.database.recorded() // 1024,
-                "all recorded KiB": self.database.recorded(0) // 1024, **{f"rows {name}": rows[name] for name in TABLES}}
+                "kept jobs": kept, "kept KiB": kept_bytes // 1024, "recorded KiB": self.database.recorded(0)[1] // 1024,
+                **{f"rows {name}": rows[name] for name in TABLES}}

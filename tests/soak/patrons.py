@@ -16,7 +16,7 @@ ANSWER_SECONDS = 30
 LISTEN_SECONDS = 1  # to events: there may be none
 START_SECONDS = 10  # of a job; it may be long in the queue
 UP_SECONDS = 30  # for a tfqd that was ended to be there again
-MUCH_BYTES = 60000
+MUCH_BYTES = 20000
 KINDS = ("quick",) * 10 + ("fail",) * 3 + ("much", "stubborn", "slow")
 
 # What each job runs; INT is tfqd's way to cancel it. Whoever is cancelled catches it before he says that he runs: after
