@@ -17,10 +17,11 @@ WAL_KIB = 8192      # journal_size_limit
 SMALL_KIB = 8       # of a job's reports, and of what is not yet counted as recorded
 ROWS_FACTOR = 2     # tfqd forgets every few seconds, so that their number is a saw
 
-CACHE_KIB = 2000  # SQLite's, of the connection that writes: it comes to hold the whole database, but no more than this
+CACHE_KIB = 512  # SQLite's, of the connection that writes: it comes to hold the whole database, but no more than this
 # In one life, beyond that: the holes that bursts leave in malloc's heap, and the locks of faulty rounds, of which each
 # is kept in mind for up to 21 min.
 LIFE_KIB = 1024
+OVER_JOBS, OVER_KIB = 1000, 1.5  # that are over are in memory, at most; of each, with its place in two trees
 IDLE_KIB = 512  # between lives: the jobs of the history, of which there are now more, now fewer
 LIFE_SAMPLES, LIFE_JOBS = 6, 300
 
@@ -102,17 +103,22 @@ def check_kept(samples, keep_kib):
         yield f"the database has grown by {size} KiB for {events} events"
 
 
+def long_lives(samples):
+    """{number of a tfqd that has done enough to tell: its samples}"""
+    at_work = (sample for sample in samples if not sample.fresh)
+    groups = {life: list(group) for life, group in itertools.groupby(at_work, lambda sample: sample.life)}
+    return {life: group for life, group in groups.items()
+            if len(group) >= LIFE_SAMPLES and group[-1].jobs - group[0].jobs >= LIFE_JOBS}
+
+
 def check_lives(samples, wanted):
     """The memory of each tfqd that lived long. @wanted: how many did."""
-    lives = []
-    for life, group in itertools.groupby((sample for sample in samples if not sample.fresh), lambda sample: sample.life):
-        group = list(group)
-        if len(group) >= LIFE_SAMPLES and group[-1].jobs - group[0].jobs >= LIFE_JOBS:
-            lives.append(life)
-            first, last = memory(group)
-            if last - first > LIFE_KIB:
-                yield f"tfqd number {life + 1}: {first:.0f} KiB at first, {last:.0f} KiB after " \
-                      f"{group[-1].jobs - group[0].jobs} jobs more"
+    lives = long_lives(samples)
+    for life, group in lives.items():
+        first, last = memory(group)
+        if last - first > LIFE_KIB + OVER_KIB * min(OVER_JOBS, group[-1].jobs - group[0].jobs):
+            yield f"tfqd number {life + 1}: {first:.0f} KiB at first, {last:.0f} KiB after " \
+                  f"{group[-1].jobs - group[0].jobs} jobs more"
     if len(lives) < wanted:
         yield f"only {len(lives)} of {wanted} tfqds have done enough to tell"
 
