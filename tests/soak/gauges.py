@@ -23,7 +23,8 @@ class Sample:
 
 def status_of(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return {name: int(number) for name, number in re.findall(r"^(VmRSS|RssAnon|Threads):\s+(\d+)", file.read(), re.M)}
+        found = re.findall(r"^(VmRSS|RssAnon|Threads):\s+(\d+)", file.read(), re.M)
+    return {name: int(number) for name, number in found}
 
 
 def descriptors(pid):
@@ -81,11 +82,19 @@ class Database:
     def recorded(self, since=EXPIRY_SECONDS):
         """(jobs that are over, the bytes of their recordings), those that tfqd has had the time to look at."""
         before = int((time.time() - since) * 1e6)
-        return self.ask("SELECT count(*), coalesce(sum(output_bytes), 0) FROM job WHERE is_over = 1 AND ended < ?", before)
+        return self.ask("SELECT count(*), coalesce(sum(output_bytes), 0) FROM job WHERE is_over = 1 AND ended < ?",
+                        before)
+
+    def column(self, sql, *values):
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
+            return {row[0] for row in database.execute(sql, values)}
 
     def numbers(self):
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
-            return {row[0] for row in database.execute("SELECT id FROM job")}
+        return self.column("SELECT id FROM job")
+
+    def ended(self, after):
+        """The jobs behind that number whose end was ever written down; what is forgotten since, too."""
+        return self.column("SELECT job FROM event WHERE job > ? AND kind IN ('done', 'failed', 'cancelled')", after)
 
 
 class Gauges:

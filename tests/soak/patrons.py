@@ -39,9 +39,10 @@ slow)
 esac
 """
 
-COUNTED = ("tfq", "listeners", "nonsense", "cut off", "attached", "unheard")  # each of these has to happen
+COUNTED = ("fresh states", "tfq", "listeners", "nonsense", "cut off", "attached", "unheard")  # each has to happen
 NONSENSE = (b"\0", b"{}\0", b"[1,2]\0", b'{"method":7}\0', b"\xff\xfe\0", b'{"method":"io.tfqd.Nothing"}\0',
-            b'{"method":"io.tfqd.Info","parameters":{"id":"x"}}\0', b'{"method":"io.tfqd.Info","parameters":{"id":-1}}\0',
+            b'{"method":"io.tfqd.Info","parameters":{"id":"x"}}\0',
+            b'{"method":"io.tfqd.Info","parameters":{"id":-1}}\0',
             b'{"method":"io.tfqd.Submit","parameters":{"protocol":1}}\0', b'{"method":"io.tfqd.Cancel"}\0',
             b'{"method":"io.tfqd.Hello","parameters":{"protocol":1,"job":1,"phase":"new"}}\0',
             b'{"method":"io.tfqd.Resume","parameters":{"state":"s3://nowhere/at-all"}}\0')
@@ -92,7 +93,7 @@ class Patron(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.town, self.rng, self.things, self.fresh = town, rng, things, fresh
         self.link, self.done = None, 0
-        self.ways = [self.submit] * 22 + [self.submit_fresh] * (2 if fresh else 0) + [self.watch] * 6 + \
+        self.ways = [self.submit] * 22 + [self.submit_fresh] * (0 if fresh is None else 2) + [self.watch] * 6 + \
             [self.leave] * 3 + [self.look_in] * 3 + [self.cancel] * 6 + [self.by_tfq] * 2 + [self.hang_up] * 2 + \
             [self.ask] * 6 + [self.listen] * 2 + [self.nonsense] * 2 + [self.half] * 2 + [self.attach] * 2
 
@@ -146,6 +147,7 @@ class Patron(threading.Thread):
         """On a state that nobody has heard of. It fails: of those that do well, tfqd remembers how long they took."""
         work = self.town.state(f"fresh-{self.name}-{self.done}", "s3")
         self.fresh.append(work)
+        self.town.count("fresh states")
         self.submit("fail", work)
 
     def watch(self):

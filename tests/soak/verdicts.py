@@ -26,9 +26,10 @@ IDLE_KIB = 512  # between lives: the jobs of the history, of which there are now
 LIFE_SAMPLES, LIFE_JOBS = 6, 300
 
 
-def check_jobs(asked, jobs, ran):
-    """@asked: {label: number, or None if nobody has said it}; @jobs: those that tfqd has listed; @ran: {label: times}."""
-    listed = {}
+def check_jobs(asked, jobs, ran, ended):
+    """@asked: {label: number, or None if nobody has said it}; @jobs: those that tfqd has listed; @ran: {label: times};
+    @ended: the numbers of those that came to an end, and may be forgotten."""
+    listed, forgotten = {}, {label for label, number in asked.items() if number in ended}
     for job in jobs:
         label, name = job.get("label"), f"#{job['id']} ({job.get('label')}, {job['status']})"
         if label in listed:
@@ -41,10 +42,12 @@ def check_jobs(asked, jobs, ran):
         if job["status"] == "failed" and not job.get("exit_code") and not job.get("message"):
             yield f"{name} gives no reason"
     for label, number in asked.items():
-        if number is not None and listed.get(label) != number:
+        if number is not None and listed.get(label) != number and label not in forgotten:
             yield f"#{number} ({label}) was accepted, and is {listed.get(label)}"
+    if ended - set(listed.values()):  # among them may be those whose number nobody has heard
+        forgotten |= {label for label, number in asked.items() if number is None}
     for label, times in ran.items():
-        if times > 1 or label not in listed:
+        if times > 1 or (label not in listed and label not in forgotten):
             yield f"{label} ran {times} times, and is {'' if label in listed else 'not '}listed"
 
 
