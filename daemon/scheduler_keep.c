@@ -13,7 +13,7 @@
 #include "daemon/journal.h"
 #include "daemon/scheduler_parts.h"
 
-#define EXPIRED_MAX 64
+#define EXPIRED_MAX 256 /* in one look, five seconds after another */
 
 bool scheduler_is_kept(const struct scheduler *scheduler, uint64_t number)
 {
