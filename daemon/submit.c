@@ -308,11 +308,6 @@ static int take_source(struct backend_source **ret, const struct job *job, const
 	return 0;
 }
 
-static bool is_lock_required(const struct config *config, const struct config_state *state)
-{
-	return state && state->has_require_lock ? state->require_lock : config->require_lock;
-}
-
 static int take_state(struct job *job, const json_t *parameters, const struct config *config,
 		      char **ret_error)
 {
@@ -329,7 +324,7 @@ static int take_state(struct job *job, const json_t *parameters, const struct co
 	if (r < 0)
 		return r == -ENOMEM ? r : -ENXIO;
 	state = config_state_match(config, job->backend->name);
-	if (is_lock_required(config, state)) {
+	if (state && state->has_require_lock ? state->require_lock : config->require_lock) {
 		CLEANUP(backend_freep) struct backend *again = NULL;
 
 		r = backend_parse(&again, source, job->env, true, ret_error);

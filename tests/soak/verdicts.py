@@ -8,7 +8,7 @@ FINAL = ("done", "failed", "cancelled")
 
 # As many at each quiet point as at every other one; of a tfqd that has done nothing yet perhaps fewer.
 CONSTANT = ("threads", "descriptors", "runtime files")
-NOTHING = ("children", "processes", "locks", "rows line")
+NOTHING = ("children", "processes", "locks", "orphans", "rows line")
 
 EVENTS_PER_JOB = 4  # of the audit, which is for ever: submit, start, the end, and who cancelled it
 EVENT_BYTES = 400   # of the database, which grows by the audit alone: a row, its place in two trees, pages half full
@@ -51,8 +51,8 @@ def check_jobs(asked, jobs, ran, ended):
             yield f"{label} ran {times} times, and is {'' if label in listed else 'not '}listed"
 
 
-def check_constant(samples, states, cut):
-    """@states: how many there are that meet faults; @cut: submissions that kills of tfqd may have cut off."""
+def check_constant(samples, states):
+    """@states: how many there are that meet faults."""
     for gauge in CONSTANT:
         used = [sample for sample in samples if not sample.fresh]
         least = min(sample.gauges[gauge] for sample in used)
@@ -66,8 +66,6 @@ def check_constant(samples, states, cut):
             left.append(f"{now['rows lock']} locks that may be in a store")
         if now["secrets"] > now["rows lock"]:
             left.append(f"{now['secrets']} secrets for {now['rows lock']} locks")
-        if now["orphans"] > cut:
-            left.append(f"{now['orphans']} folders of no job, after {cut} submissions that were cut off")
         if left:
             yield f"after {sample.jobs} jobs there are {', '.join(left)}"
 
@@ -90,7 +88,7 @@ def check_kept(samples, keep_kib, round_jobs):
         now = sample.gauges
         if now["kept KiB"] > keep_kib:
             yield f"after {sample.jobs} jobs {now['kept KiB']} KiB of recordings are kept, not {keep_kib}"
-        if now["state files"] > FILES_PER_JOB * (now["rows job"] + now["orphans"]) + OTHER_FILES:
+        if now["state files"] > FILES_PER_JOB * now["rows job"] + OTHER_FILES:
             yield f"after {sample.jobs} jobs there are {now['state files']} files of {now['rows job']} jobs"
         beside = now["state KiB"] - now["database KiB"] - now["recorded KiB"]
         if beside > WAL_KIB + SMALL_KIB * now["rows job"]:
