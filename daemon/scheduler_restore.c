@@ -194,10 +194,8 @@ static bool lives(const struct job *job, bool is_same_boot)
 
 /* It runs, or ran: what became of it? */
 static int restore_begun(struct scheduler *scheduler, struct job *job, const struct found *found,
-			 bool is_same_boot)
+			 bool is_same_boot, bool is_alive)
 {
-	const bool is_alive =
-		!found->end && lives(job, is_same_boot) && runner_link_watch(scheduler, job) >= 0;
 	int r;
 
 	if (!job_status_is_running(job->status))
@@ -217,9 +215,8 @@ static int restore_begun(struct scheduler *scheduler, struct job *job, const str
 }
 
 static int restore_waiting(struct scheduler *scheduler, struct job *job, bool is_same_boot,
-			   bool has_secrets)
+			   bool is_alive, bool has_secrets)
 {
-	const bool is_alive = lives(job, is_same_boot) && runner_link_watch(scheduler, job) >= 0;
 	int r;
 
 	job->status = JOB_QUEUED;
@@ -247,7 +244,7 @@ static int restore_live(struct scheduler *scheduler, struct job *job, const json
 	CLEANUP(found_clear) struct found found = look(scheduler, job);
 	AUTO_FREE char *error = NULL;
 	struct job *whole = NULL;
-	bool was_running;
+	bool was_running, is_alive;
 	int r;
 
 	r = scheduler_rebuild(&whole, scheduler, job, record, &error);
@@ -259,14 +256,20 @@ static int restore_live(struct scheduler *scheduler, struct job *job, const json
 		job_set_message(job, "it cannot be run after tfqd's restart: %s",
 				error ? error : strerror(-r));
 	}
+	is_alive = !found.end && lives(job, is_same_boot) && runner_link_watch(scheduler, job) >= 0;
+	if (!is_alive && !found.end) { /* it may have written more before it died */
+		found_clear(&found);
+		found = look(scheduler, job);
+	}
 	/* What the disk says may be behind after a power cut: then what we wrote counts, too. */
 	was_running = job_status_is_running(job->status) && (!is_same_boot || !found.reports);
 	if (found.has_begun || was_running)
-		return restore_begun(scheduler, job, &found, is_same_boot);
-	return restore_waiting(scheduler, job, is_same_boot, whole != NULL);
+		return restore_begun(scheduler, job, &found, is_same_boot, is_alive);
+	return restore_waiting(scheduler, job, is_same_boot, is_alive, whole != NULL);
 }
 
-/* In this order: a line has one active job at most. */
+/* In this order: a line has one active job at most. Runners go on meanwhile: by the next pass a job
+ * may have left its stage for one whose pass is over. */
 enum stage { STAGE_OVER, STAGE_RUNS, STAGE_WAITS };
 
 struct pass {
@@ -299,13 +302,15 @@ static int on_job(const struct store_job *row, const json_t *record, void *userd
 	struct job *job = NULL;
 	int r;
 
+	if (scheduler_find(scheduler, row->id))
+		return 0; /* an earlier pass had it */
 	r = job_record_parse(&job, record);
 	if (r < 0) {
 		log_warning(r, "Job %" PRIu64 " cannot be read from the database, left out: %m",
 			    row->id);
 		return 0;
 	}
-	if (stage_of(scheduler, job) != pass->stage) {
+	if (stage_of(scheduler, job) > pass->stage) {
 		job_free(job);
 		return 0;
 	}

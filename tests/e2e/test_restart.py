@@ -1,13 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tfqd goes away and comes back: what waits and what runs is there again, and locks are known to be ours."""
+import errno
 import json
 import os
 import signal
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import (KEY, TFQ, World, case, check, contains, is_alive, lacks, main, ran, same, wait_for)  # noqa: E402
+from harness import (KEY, TFQ, World, case, check, children_of, contains, is_alive, lacks, main, ran, same, wait_for)  # noqa: E402
+
+def read_all(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
 
 LEASES = "[lock]\nlease = 20s\nrenew = 1s\nstop_grace = 2s\n[aws]\nrequest_timeout = 2s\n"
 
@@ -180,6 +187,105 @@ def place_of_nobody():
         wait_over(world, number)
         contains(ran(work.tfq("logs", str(number))).out, "ran m1")
         same(submit_marked(world, work, "m2"), 10, "the next number")
+
+
+def open_by_reader(path):
+    """The writing end of a FIFO that somebody reads from; None if nobody does."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.ENOENT):
+            raise
+        return None
+
+
+def while_it_restores(world, number, act, time=1):
+    """Start tfqd, and act once in the middle of its look at what runners have left: it reads job number's from a FIFO,
+    for as long as somebody has that open. Return: has it looked so many times?"""
+    path = os.path.join(world.path, "state", "jobs", str(number), "reports")
+    os.mkfifo(path)
+    times, served = 0, threading.Event()
+
+    def let_it_read():
+        nonlocal times
+        while not served.wait(0.001):
+            writer = open_by_reader(path)
+            if writer is None:
+                continue
+            times += 1
+            try:
+                if times == time:
+                    act()
+            finally:
+                os.close(writer)
+    feeder = threading.Thread(target=let_it_read)
+    feeder.start()
+    try:
+        world.start_daemon()
+    finally:
+        served.set()
+        feeder.join()
+    return times >= time
+
+
+@case("a terraform that ends while tfqd looks through what it has left is told of, and the next one runs")
+def ends_meanwhile():
+    with World(LEASES, terraform=False) as world:
+        script = "echo started\nwhile [ ! -e end ]; do sleep 0.05; done\n"
+        work, other = (world.directory(name, key=f"{name}.tfstate", init="by hand") for name in ("work", "other"))
+        first, behind = (int(ran(work.tfq("-d", "apply", env=world.fake_terraform(script))).out) for _ in range(2))
+        wait_over(world, first, "running")
+        world.call("Pause")
+        last = int(ran(other.tfq("-d", "apply", env=world.fake_terraform(script))).out)
+        reports = os.path.join(world.path, "state", "jobs", str(first), "reports")
+
+        def end():
+            work.write("end", "")
+            other.write("end", "")
+            wait_for(lambda: '"exited"' in read_all(reports), "the end of the first")
+        world.kill_daemon()
+        check(while_it_restores(world, last, end), "tfqd has not looked")
+        same(wait_over(world, first)["exit_code"], 0)
+        world.call("Resume")
+        for number in (behind, last):
+            wait_over(world, number)
+        world.wait_unlocked("work.tfstate")
+        world.wait_unlocked("other.tfstate")
+
+
+@case("a runner that dies while tfqd looks for what it has left may have let terraform go: it is not run again")
+def dies_meanwhile():
+    looked = True
+    for time in range(1, 9):
+        with World(LEASES, terraform=False) as world:
+            work = world.directory(init="by hand")
+            env = world.fake_terraform("echo started\necho $TFQ_JOB >> ran\nwhile [ ! -e end ]; do sleep 0.05; done\n")
+            first, second = (int(ran(work.tfq("-d", "apply", env=env)).out) for _ in range(2))
+            folders = [os.path.join(world.path, "state", "jobs", str(number)) for number in (first, second)]
+            wait_over(world, first, "running")
+            wait_for(lambda: os.path.exists(os.path.join(folders[1], "reports")), "the second one's runner")
+            waiting = wait_for(lambda: next((pid for pid, command in world.leftovers()
+                                             if f"tfq-runner --job {second} " in command and children_of(pid)), None),
+                               "the second one's child")
+            os.kill(waiting, signal.SIGSTOP)  # or it ends as soon as it has lost tfqd
+            world.kill_daemon()
+            work.write("end", "")
+            wait_for(lambda: '"exited"' in read_all(os.path.join(folders[0], "reports")), "the first one's end")
+            os.rename(os.path.join(folders[1], "reports"), os.path.join(world.path, "reports"))
+
+            def die():
+                with open(os.path.join(world.path, "reports"), "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"job": second, "event": "going"}) + "\n")
+                os.rename(os.path.join(world.path, "reports"), os.path.join(folders[1], "reports"))
+                os.kill(waiting, signal.SIGKILL)
+                wait_for(lambda: not is_alive(waiting), "the runner's end")
+            looked = while_it_restores(world, second, die, time)
+            if not looked:
+                break
+            wait_over(world, second, "lost")
+            same(work.read("ran").split(), [str(first)], "what ran")
+            world.call("Resume", state="s3://tfbucket/" + KEY)
+    check(time > 1 and not looked, f"tfqd has looked {time} times, or not at all")
 
 
 MARKED = "echo ran $MARK in $(pwd) as $(umask): $*\n"
