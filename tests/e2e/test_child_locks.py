@@ -21,6 +21,7 @@ def ran(result, code=0):
 
 def lock_history(world, key=KEY):
     """Who has taken ("tfqd apply", "terraform init") and let go the lock, in order; renewals are left out."""
+    world.wait_unlocked(key)  # the end of tfq does not wait for that
     history = []
     for entry in world.lock_requests(key):
         if entry["method"] == "DELETE":
